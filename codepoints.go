@@ -1,0 +1,207 @@
+package mls
+
+import (
+	"fmt"
+
+	"github.com/treekem/mls/internal/wire"
+)
+
+// ProtocolVersion is a version of MLS (RFC 9420, Section 6).
+type ProtocolVersion uint16
+
+// MLS10 is the version RFC 9420 defines.
+const MLS10 ProtocolVersion = 1
+
+// String returns the name RFC 9420 gives v.
+func (v ProtocolVersion) String() string {
+	if v == MLS10 {
+		return "mls10"
+	}
+	return codePoint(uint16(v))
+}
+
+// CipherSuite is the code point of a cipher suite (RFC 9420, Section 17.1).
+// [LookupSuite] returns its operations.
+type CipherSuite uint16
+
+// The cipher suites of RFC 9420, Section 17.1, without the prefix of the
+// protocol version and, but for a NIST curve, the one of the KEM.
+const (
+	X25519_AES128GCM_SHA256_Ed25519        CipherSuite = 1
+	P256_AES128GCM_SHA256_P256             CipherSuite = 2
+	X25519_CHACHA20POLY1305_SHA256_Ed25519 CipherSuite = 3
+	X448_AES256GCM_SHA512_Ed448            CipherSuite = 4
+	P521_AES256GCM_SHA512_P521             CipherSuite = 5
+	X448_CHACHA20POLY1305_SHA512_Ed448     CipherSuite = 6
+	P384_AES256GCM_SHA384_P384             CipherSuite = 7
+)
+
+// String returns the name RFC 9420 gives c.
+func (c CipherSuite) String() string {
+	if s, err := LookupSuite(c); err == nil {
+		return s.name
+	}
+	return codePoint(uint16(c))
+}
+
+// CredentialType is the type of a credential (RFC 9420, Section 5.3).
+type CredentialType uint16
+
+// The credential types of RFC 9420, Section 17.5.
+const (
+	CredentialBasic CredentialType = 1
+	CredentialX509  CredentialType = 2
+)
+
+// String returns the name RFC 9420 gives t.
+func (t CredentialType) String() string {
+	switch t {
+	case CredentialBasic:
+		return "basic"
+	case CredentialX509:
+		return "x509"
+	}
+	return codePoint(uint16(t))
+}
+
+// ProposalType is the type of a proposal (RFC 9420, Section 12.1).
+type ProposalType uint16
+
+// The proposal types of RFC 9420, Section 17.4.
+const (
+	ProposalAdd                    ProposalType = 1
+	ProposalUpdate                 ProposalType = 2
+	ProposalRemove                 ProposalType = 3
+	ProposalPSK                    ProposalType = 4
+	ProposalReInit                 ProposalType = 5
+	ProposalExternalInit           ProposalType = 6
+	ProposalGroupContextExtensions ProposalType = 7
+)
+
+var proposalNames = [...]string{
+	ProposalAdd: "add", ProposalUpdate: "update", ProposalRemove: "remove", ProposalPSK: "psk",
+	ProposalReInit: "reinit", ProposalExternalInit: "external_init",
+	ProposalGroupContextExtensions: "group_context_extensions",
+}
+
+// String returns the name RFC 9420 gives t.
+func (t ProposalType) String() string { return name(proposalNames[:], uint16(t)) }
+
+// ExtensionType is the type of an extension (RFC 9420, Section 13).
+type ExtensionType uint16
+
+// The extension types of RFC 9420, Section 17.3.
+const (
+	ExtensionApplicationID        ExtensionType = 1
+	ExtensionRatchetTree          ExtensionType = 2
+	ExtensionRequiredCapabilities ExtensionType = 3
+	ExtensionExternalPub          ExtensionType = 4
+	ExtensionExternalSenders      ExtensionType = 5
+)
+
+var extensionNames = [...]string{
+	ExtensionApplicationID: "application_id", ExtensionRatchetTree: "ratchet_tree",
+	ExtensionRequiredCapabilities: "required_capabilities", ExtensionExternalPub: "external_pub",
+	ExtensionExternalSenders: "external_senders",
+}
+
+// String returns the name RFC 9420 gives t.
+func (t ExtensionType) String() string { return name(extensionNames[:], uint16(t)) }
+
+func name(names []string, v uint16) string {
+	if int(v) < len(names) && names[v] != "" {
+		return names[v]
+	}
+	return codePoint(v)
+}
+
+func codePoint(v uint16) string {
+	if IsGREASE(v) {
+		return fmt.Sprintf("GREASE(%#04x)", v)
+	}
+	return fmt.Sprintf("%#04x", v)
+}
+
+// IsGREASE reports whether v is one of the fifteen values, 0x0a0a to 0xeaea,
+// that mean nothing and are sent so that receivers keep ignoring what they
+// don't know (RFC 9420, Section 13.5).
+func IsGREASE(v uint16) bool {
+	return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v != 0xfafa
+}
+
+// LeafIndex is the place of a member in the ratchet tree, from 0 at the left
+// (RFC 9420, Section 4.1.1). It isn't a node index.
+type LeafIndex uint32
+
+// Extension is an extension of a key package, a leaf node, a group context or
+// a group info, with its contents still encoded (RFC 9420, Section 13).
+//
+//	struct {
+//	    ExtensionType extension_type;
+//	    opaque extension_data<V>;
+//	} Extension;
+type Extension struct {
+	Type ExtensionType
+	Data []byte
+}
+
+// Encode appends x to b.
+func (x Extension) Encode(b *wire.Builder) {
+	b.U16(uint16(x.Type))
+	b.Opaque(x.Data)
+}
+
+// Decode sets x to the extension at the start of r, with a copy of its data.
+func (x *Extension) Decode(r *wire.Reader) {
+	x.Type = ExtensionType(r.U16())
+	x.Data = r.OpaqueCopy()
+}
+
+// EncodeExtensions appends the vector of extensions, in order: Extension
+// extensions<V>.
+func EncodeExtensions(b *wire.Builder, exts []Extension) {
+	b.Vector(func(b *wire.Builder) {
+		for _, x := range exts {
+			x.Encode(b)
+		}
+	})
+}
+
+// DecodeExtensions returns the vector of extensions at the start of r in its
+// order, the unknown ones too. Two of one type are malformed
+// (RFC 9420, Section 13.4).
+func DecodeExtensions(r *wire.Reader) []Extension {
+	var exts []Extension
+	var seen map[ExtensionType]struct{}
+	r.Vector(func(r *wire.Reader) {
+		var x Extension
+		x.Decode(r)
+		if r.Err() != nil {
+			return
+		}
+		if seen == nil {
+			seen = make(map[ExtensionType]struct{})
+		}
+		if _, dup := seen[x.Type]; dup {
+			r.Fail("two extensions of type %v", x.Type)
+			return
+		}
+		seen[x.Type] = struct{}{}
+		exts = append(exts, x)
+	})
+	if r.Err() != nil {
+		return nil
+	}
+	return exts
+}
+
+// FindExtension returns the data of the extension of type t, which is exts'
+// own, and whether there is one.
+func FindExtension(exts []Extension, t ExtensionType) ([]byte, bool) {
+	for _, x := range exts {
+		if x.Type == t {
+			return x.Data, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,135 @@
+package mls
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"hash"
+)
+
+// hashAlg is the hash function of a suite, and the HMAC and HKDF over it. Its
+// value is the code point of the KDF in RFC 9180, Section 7.2.
+//
+// HMAC is composed here from the one-shot hash over a buffer on the stack: a
+// derivation is a single HMAC of a few hundred bytes, and setting up a
+// hash.Hash twice over costs more than the hashing.
+type hashAlg uint16
+
+const (
+	hashSHA256 hashAlg = 1
+	hashSHA384 hashAlg = 2
+	hashSHA512 hashAlg = 3
+)
+
+const (
+	maxHash  = sha512.Size
+	maxBlock = sha512.BlockSize
+	// stackInput is the size of the input up to which nothing is allocated:
+	// above nearly every group context, and small for a stack.
+	stackInput = 1024
+)
+
+func (h hashAlg) size() int {
+	switch h {
+	case hashSHA256:
+		return sha256.Size
+	case hashSHA384:
+		return sha512.Size384
+	}
+	return sha512.Size
+}
+
+func (h hashAlg) block() int {
+	if h == hashSHA256 {
+		return sha256.BlockSize
+	}
+	return sha512.BlockSize
+}
+
+func (h hashAlg) new() hash.Hash {
+	switch h {
+	case hashSHA256:
+		return sha256.New()
+	case hashSHA384:
+		return sha512.New384()
+	}
+	return sha512.New()
+}
+
+// sum appends the hash of p to dst. The calls are direct ones, so that p may
+// stay on the caller's stack.
+func (h hashAlg) sum(dst, p []byte) []byte {
+	switch h {
+	case hashSHA256:
+		d := sha256.Sum256(p)
+		return append(dst, d[:]...)
+	case hashSHA384:
+		d := sha512.Sum384(p)
+		return append(dst, d[:]...)
+	}
+	d := sha512.Sum512(p)
+	return append(dst, d[:]...)
+}
+
+// hmac appends HMAC(key, parts…) to dst.
+func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
+	block := h.block()
+	var hashed [maxHash]byte
+	if len(key) > block {
+		key = h.sum(hashed[:0], key)
+	}
+	var stack [maxBlock + stackInput]byte
+	in := stack[:block]
+	if n := total(parts); n > stackInput {
+		in = make([]byte, block, block+n)
+	}
+	copy(in, key)
+	for i := range in {
+		in[i] ^= 0x36
+	}
+	for _, p := range parts {
+		in = append(in, p...)
+	}
+	var inner [maxHash]byte
+	digest := h.sum(inner[:0], in)
+
+	var outer [maxBlock + maxHash]byte
+	out := outer[:block]
+	copy(out, key)
+	for i := range out {
+		out[i] ^= 0x5c
+	}
+	dst = h.sum(dst, append(out, digest...))
+	clear(in)
+	clear(outer[:])
+	clear(inner[:])
+	clear(hashed[:])
+	return dst
+}
+
+// extract appends HKDF-Extract(salt, ikm…) to dst (RFC 5869, Section 2.2).
+func (h hashAlg) extract(dst, salt []byte, ikm ...[]byte) []byte {
+	return h.hmac(dst, salt, ikm...)
+}
+
+// expand fills out with HKDF-Expand(prk, info0 || info1) (RFC 5869,
+// Section 2.3).
+func (h hashAlg) expand(out, prk, info0, info1 []byte) {
+	if len(out) > 255*h.size() {
+		panic("mls: internal error: more output than HKDF-Expand can give")
+	}
+	var buf [maxHash]byte
+	var block []byte
+	for i := byte(1); len(out) > 0; i++ {
+		block = h.hmac(buf[:0], prk, block, info0, info1, []byte{i})
+		out = out[copy(out, block):]
+	}
+	clear(buf[:])
+}
+
+func total(parts [][]byte) int {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
+}

@@ -1,0 +1,144 @@
+package mls
+
+import (
+	"crypto/hmac"
+	"fmt"
+	"hash"
+)
+
+// Suite is a cipher suite: one row of the table, with the operations of
+// RFC 9420, Section 5 that depend on it. It is immutable and safe for
+// concurrent use.
+type Suite struct {
+	id        CipherSuite
+	name      string
+	hash      hashAlg
+	aead      aeadAlg
+	hpke      publicKeyScheme
+	signature signatureScheme
+}
+
+// KEM code points of RFC 9180, Section 7.1.
+var (
+	kemP256   = newDHKEM(0x0010, hashSHA256, groupP256)
+	kemP384   = newDHKEM(0x0011, hashSHA384, groupP384)
+	kemP521   = newDHKEM(0x0012, hashSHA512, groupP521)
+	kemX25519 = newDHKEM(0x0020, hashSHA256, groupX25519)
+	kemX448   = newDHKEM(0x0021, hashSHA512, groupX448)
+)
+
+// suites is the table (RFC 9420, Section 17.1), in the order of code points.
+var suites = []*Suite{
+	row(X25519_AES128GCM_SHA256_Ed25519, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
+		kemX25519, hashSHA256, aeadAES128GCM, ed25519Scheme{}),
+	row(P256_AES128GCM_SHA256_P256, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256",
+		kemP256, hashSHA256, aeadAES128GCM, ecdsaP256),
+	row(X25519_CHACHA20POLY1305_SHA256_Ed25519, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519",
+		kemX25519, hashSHA256, aeadChaCha20Poly1305, ed25519Scheme{}),
+	row(X448_AES256GCM_SHA512_Ed448, "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448",
+		kemX448, hashSHA512, aeadAES256GCM, ed448Scheme{}),
+	row(P521_AES256GCM_SHA512_P521, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521",
+		kemP521, hashSHA512, aeadAES256GCM, ecdsaP521),
+	row(X448_CHACHA20POLY1305_SHA512_Ed448, "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448",
+		kemX448, hashSHA512, aeadChaCha20Poly1305, ed448Scheme{}),
+	row(P384_AES256GCM_SHA384_P384, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384",
+		kemP384, hashSHA384, aeadAES256GCM, ecdsaP384),
+}
+
+func row(id CipherSuite, name string, k kem, h hashAlg, a aeadAlg, s signatureScheme) *Suite {
+	return &Suite{id: id, name: name, hash: h, aead: a, hpke: newBaseMode(k, h, a), signature: s}
+}
+
+// LookupSuite returns the suite with code point id, or an error that wraps
+// [ErrUnsupported].
+func LookupSuite(id CipherSuite) (*Suite, error) {
+	for _, s := range suites {
+		if s.id == id {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: cipher suite %s", ErrUnsupported, codePoint(uint16(id)))
+}
+
+// Suites returns all suites, in the order of their code points.
+func Suites() []*Suite { return append([]*Suite(nil), suites...) }
+
+// ID returns the code point.
+func (s *Suite) ID() CipherSuite { return s.id }
+
+// String returns the name RFC 9420, Section 17.1 gives the suite.
+func (s *Suite) String() string { return s.name }
+
+// HashSize returns KDF.Nh, the size in bytes of a hash and of most secrets.
+func (s *Suite) HashSize() int { return s.hash.size() }
+
+// KeySize returns AEAD.Nk, the size in bytes of an AEAD key.
+func (s *Suite) KeySize() int { return s.aead.keySize() }
+
+// NonceSize returns AEAD.Nn, the size in bytes of an AEAD nonce.
+func (s *Suite) NonceSize() int { return aeadNonceSize }
+
+// TagSize returns by how many bytes a ciphertext is longer than its plaintext.
+func (s *Suite) TagSize() int { return aeadTagSize }
+
+// NewHash returns the suite's hash function.
+func (s *Suite) NewHash() hash.Hash { return s.hash.new() }
+
+// Hash returns the hash of the parts, one after another.
+func (s *Suite) Hash(parts ...[]byte) []byte {
+	out := make([]byte, 0, maxHash)
+	if len(parts) == 1 {
+		return s.hash.sum(out, parts[0])
+	}
+	var stack [stackInput]byte
+	in := stack[:0]
+	if n := total(parts); n > len(stack) {
+		in = make([]byte, 0, n)
+	}
+	for _, p := range parts {
+		in = append(in, p...)
+	}
+	return s.hash.sum(out, in)
+}
+
+// MAC returns HMAC(key, data) (RFC 9420, Section 5.1).
+func (s *Suite) MAC(key Secret, data []byte) []byte {
+	return s.hash.hmac(make([]byte, 0, maxHash), key.key(), data)
+}
+
+// VerifyMAC reports whether tag is HMAC(key, data). A shorter or longer tag is
+// not; the time does not depend on where two tags differ.
+func (s *Suite) VerifyMAC(key Secret, data, tag []byte) bool {
+	var buf [maxHash]byte
+	return hmac.Equal(s.hash.hmac(buf[:0], key.key(), data), tag)
+}
+
+// Seal returns the AEAD encryption of plaintext: its length and TagSize bytes.
+// A key or nonce of another size than the suite's is an error.
+func (s *Suite) Seal(key Secret, nonce, aad, plaintext []byte) ([]byte, error) {
+	if err := s.checkAEAD(key, nonce); err != nil {
+		return nil, err
+	}
+	return s.aead.instance(key.key(), nonce).Seal(nil, nonce, plaintext, aad), nil
+}
+
+// Open returns the plaintext of ciphertext, or [ErrAuth]. A key or nonce of
+// another size than the suite's is another error.
+func (s *Suite) Open(key Secret, nonce, aad, ciphertext []byte) ([]byte, error) {
+	if err := s.checkAEAD(key, nonce); err != nil {
+		return nil, err
+	}
+	plaintext, err := s.aead.instance(key.key(), nonce).Open(nil, nonce, ciphertext, aad)
+	if err != nil {
+		return nil, ErrAuth
+	}
+	return plaintext, nil
+}
+
+func (s *Suite) checkAEAD(key Secret, nonce []byte) error {
+	if key.Len() != s.KeySize() || len(nonce) != s.NonceSize() {
+		return fmt.Errorf("mls: %d-byte key and %d-byte nonce where %v has %d and %d",
+			key.Len(), len(nonce), s, s.KeySize(), s.NonceSize())
+	}
+	return nil
+}
