@@ -1,0 +1,222 @@
+package keyschedule
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/treekem/mls"
+)
+
+// SecretTree holds the message keys of one epoch that are not consumed (RFC
+// 9420, Section 9). Node secrets are derived where a sender is first heard,
+// O(log n) of them, and a node is destroyed as its children come to be; so
+// memory is O(s log n) for s senders heard in a group of n. A SecretTree is not
+// safe for concurrent use.
+type SecretTree struct {
+	suite  *mls.Suite
+	bounds Bounds
+	depth  uint8 // the level of the root: there are 2^depth leaves
+	root   *treeNode
+}
+
+// treeNode is a node of the secret tree, in one of three states: not reached
+// (secret), split (left and right), or a leaf that was reached (ratchets). The
+// source of a state is destroyed when the next one is entered.
+type treeNode struct {
+	secret      mls.Secret
+	left, right *treeNode
+	ratchets    *[ratchetKinds]ratchet
+}
+
+// NewSecretTree returns the secret tree over a ratchet tree that is leaves wide,
+// blank leaves included. The tree is perfect, so a width that is not a power of
+// two is rounded up to one. encryptionSecret is consumed and destroyed: the
+// tree starts out from its children (RFC 9420, Section 9.2).
+func NewSecretTree(s *mls.Suite, encryptionSecret mls.Secret, leaves uint32, b Bounds) *SecretTree {
+	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: treeDepth(leaves)}
+	if t.depth == 0 {
+		t.root = leafNode(s, encryptionSecret)
+	} else {
+		t.root = split(s, encryptionSecret)
+	}
+	encryptionSecret.Destroy()
+	return t
+}
+
+// treeDepth returns the level of the root over that many leaves.
+func treeDepth(leaves uint32) uint8 {
+	return uint8(bits.Len32(max(leaves, 1) - 1))
+}
+
+// SetBounds replaces the bounds of the tree. Skipped keys beyond a smaller
+// bound go when their ratchet next moves.
+func (t *SecretTree) SetBounds(b Bounds) { t.bounds = b.orDefault() }
+
+// Next returns the key and nonce for the next message that leaf sends, and its
+// generation. They are consumed: the tree has moved past them, and the caller
+// destroys them after their only use. A sender saves the state of the tree
+// before the message leaves. After 2^32 generations the error is
+// mls.ErrKeyConsumed.
+func (t *SecretTree) Next(leaf mls.LeafIndex, kind RatchetKind) (generation uint32, key mls.Secret, nonce []byte, err error) {
+	if err := t.check(leaf, kind); err != nil {
+		return 0, mls.Secret{}, nil, err
+	}
+	n, level := t.find(leaf)
+	if n.ratchets == nil {
+		n.become(grow(t.suite, n.secret, level, leaf))
+		n, _ = t.find(leaf)
+	}
+	return n.ratchets[kind].take(t.suite, t.bounds.MaxSkipped)
+}
+
+// Open calls open with the key and nonce for a message that leaf sent with that
+// generation, and consumes them if open returns nil. Otherwise the tree is what
+// it was before, and Open returns open's error. open must not keep the key or
+// the nonce, which are cleared when it returns, nor use the tree.
+//
+// Open returns mls.ErrKeyConsumed for a generation that was consumed or has
+// been forgotten, mls.ErrTooFar for one beyond Bounds.MaxForward, and RuleError
+// 9/leaf-outside-secret-tree for a leaf that the tree does not have; then open
+// is not called.
+func (t *SecretTree) Open(leaf mls.LeafIndex, kind RatchetKind, generation uint32, open func(key mls.Secret, nonce []byte) error) error {
+	if err := t.check(leaf, kind); err != nil {
+		return err
+	}
+	n, level := t.find(leaf)
+	if n.ratchets != nil {
+		return n.ratchets[kind].open(t.suite, t.bounds, generation, open)
+	}
+	if err := t.bounds.check(0, generation); err != nil {
+		return err
+	}
+	// A forged message must leave no trace, so the nodes on the way to the
+	// leaf grow aside and take n's place only if the message opens.
+	grown := grow(t.suite, n.secret, level, leaf)
+	if err := grown.at(leaf, level).ratchets[kind].open(t.suite, t.bounds, generation, open); err != nil {
+		grown.destroy()
+		return err
+	}
+	n.become(grown)
+	return nil
+}
+
+// Generation returns the next generation of a ratchet: one past the greatest
+// that was consumed, 0 if none was. It is 2^32-1 also when that one is consumed,
+// and 0 for a leaf or a kind that does not exist.
+func (t *SecretTree) Generation(leaf mls.LeafIndex, kind RatchetKind) uint32 {
+	if t.check(leaf, kind) != nil {
+		return 0
+	}
+	n, _ := t.find(leaf)
+	if n.ratchets == nil {
+		return 0
+	}
+	return uint32(min(n.ratchets[kind].next, generations-1))
+}
+
+// Destroy clears everything in the tree; no keys can be had from it any more.
+func (t *SecretTree) Destroy() {
+	if t.root != nil {
+		t.root.destroy()
+		t.root = nil
+	}
+}
+
+func (t *SecretTree) check(leaf mls.LeafIndex, kind RatchetKind) error {
+	if t.root == nil {
+		return fmt.Errorf("%w: the secret tree was destroyed", mls.ErrKeyConsumed)
+	}
+	if uint64(leaf)>>t.depth != 0 {
+		return mls.Invalid("9", "leaf-outside-secret-tree", "leaf %d of a tree of %d", leaf, uint64(1)<<t.depth)
+	}
+	if kind >= ratchetKinds {
+		return mls.Invalid("9.1", "ratchet-kind", "ratchet kind %d", uint8(kind))
+	}
+	return nil
+}
+
+// find returns the lowest node there is on the path from the root to leaf, and
+// its level.
+func (t *SecretTree) find(leaf mls.LeafIndex) (*treeNode, uint8) {
+	n, level := t.root, t.depth
+	for n.left != nil {
+		level--
+		n = n.child(leaf, level)
+	}
+	return n, level
+}
+
+// child returns the child of n, at the given level, on the path to leaf.
+func (n *treeNode) child(leaf mls.LeafIndex, level uint8) *treeNode {
+	if leaf>>level&1 == 0 {
+		return n.left
+	}
+	return n.right
+}
+
+// at returns the node of leaf below n, which is at the given level.
+func (n *treeNode) at(leaf mls.LeafIndex, level uint8) *treeNode {
+	for level > 0 {
+		level--
+		n = n.child(leaf, level)
+	}
+	return n
+}
+
+// split returns a node with the children that secret gives (RFC 9420, Section 9).
+func split(s *mls.Suite, secret mls.Secret) *treeNode {
+	return &treeNode{
+		left:  &treeNode{secret: s.ExpandWithLabel(secret, labelTree, contextLeft, s.HashSize())},
+		right: &treeNode{secret: s.ExpandWithLabel(secret, labelTree, contextRight, s.HashSize())},
+	}
+}
+
+var contextLeft, contextRight = []byte("left"), []byte("right")
+
+// leafNode returns a leaf with the ratchets that its secret gives (RFC 9420,
+// Section 9).
+func leafNode(s *mls.Suite, secret mls.Secret) *treeNode {
+	return &treeNode{ratchets: &[ratchetKinds]ratchet{
+		Handshake:   {secret: s.ExpandWithLabel(secret, labelHandshake, nil, s.HashSize())},
+		Application: {secret: s.ExpandWithLabel(secret, labelApplication, nil, s.HashSize())},
+	}}
+}
+
+// grow returns what the node with that secret, at that level, becomes when leaf
+// is reached. It leaves secret alone and shares nothing with it.
+func grow(s *mls.Suite, secret mls.Secret, level uint8, leaf mls.LeafIndex) *treeNode {
+	if level == 0 {
+		return leafNode(s, secret)
+	}
+	top := split(s, secret)
+	n := top
+	for level--; level > 0; level-- {
+		n = n.child(leaf, level)
+		n.become(split(s, n.secret))
+	}
+	n = n.child(leaf, 0)
+	n.become(leafNode(s, n.secret))
+	return top
+}
+
+// become puts the next state of n in the place of the one it has, whose secret
+// is consumed.
+func (n *treeNode) become(next *treeNode) {
+	n.secret.Destroy()
+	*n = *next
+}
+
+func (n *treeNode) destroy() {
+	if n == nil {
+		return
+	}
+	n.secret.Destroy()
+	n.left.destroy()
+	n.right.destroy()
+	if n.ratchets != nil {
+		for k := range n.ratchets {
+			n.ratchets[k].destroy()
+		}
+	}
+	*n = treeNode{}
+}
