@@ -18,6 +18,14 @@ const (
 	majorSimple = 7
 )
 
+// Additional information of [majorSimple] (RFC 8949, Section 3.3): false, true
+// and null follow one another, and a byte holds the rarer simple values.
+const (
+	simpleFalse = 20
+	simpleNull  = 22
+	simpleByte  = 24
+)
+
 // deterministic checks the rules of RFC 8949, Section 4.2.1 that
 // wellformedness does not cover: shortest heads, shortest floats, and the keys
 // of a map in bytewise order, each once. p is well formed, and nests no deeper
@@ -66,6 +74,9 @@ func pairs(p []byte, n uint64) (rest []byte, err error) {
 
 func head(p []byte) (major byte, arg uint64, rest []byte, err error) {
 	major, info := p[0]>>5, p[0]&0x1f
+	if major == majorSimple && (info < simpleFalse || simpleNull < info && info <= simpleByte) {
+		return 0, 0, nil, notDeterministic("a simple value but false, true and null")
+	}
 	if info < 24 {
 		return major, uint64(info), p[1:], nil
 	}
@@ -79,12 +90,26 @@ func head(p []byte) (major byte, arg uint64, rest []byte, err error) {
 	rest = p[1+size:]
 	short := size == 1 && arg < 24 || size > 1 && arg>>(size*4) == 0
 	if major == majorSimple {
-		short = size == 4 && fitsFloat16(math.Float32frombits(uint32(arg))) || size == 8 && fitsFloat32(math.Float64frombits(arg))
+		short = longFloat(arg, size)
 	}
 	if short {
 		return 0, 0, nil, notDeterministic("a number not in its shortest form")
 	}
 	return major, arg, rest, nil
+}
+
+// longFloat reports whether the float of size bytes with these bits has a
+// shorter encoding, or is a not-a-number other than the one that counts.
+func longFloat(bits uint64, size int) bool {
+	const infinity, notANumber = 0x7c00, 0x7e00
+	switch size {
+	case 2:
+		return bits&0x7fff > infinity && bits != notANumber
+	case 4:
+		return fitsFloat16(math.Float32frombits(uint32(bits)))
+	default:
+		return fitsFloat32(math.Float64frombits(bits))
+	}
 }
 
 // fitsFloat32 reports whether f keeps its value in 32 bits; so does every

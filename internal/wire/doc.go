@@ -7,7 +7,7 @@
 // error, so a pair is a straight list of fields; the error is looked at once,
 // by [Marshal] and [Unmarshal].
 //
-// A Reader never allocates: a length is compared with the bytes that are left
+// A Reader allocates only where it says so: a length is compared with the bytes that are left
 // before anything is done with it, and vectors are sub-slices of the input.
 //
 // A Builder or a Reader is not safe for concurrent use.
