@@ -68,6 +68,11 @@ var impure = []string{
 	"context", "log", "math/rand", "math/rand/v2", "net", "net/http", "os", "os/exec", "plugin", "syscall", "unsafe",
 }
 
+// harmless are the files that may import one of them all the same.
+var harmless = map[string]string{
+	"treekem/capabilities.go": "math/rand/v2", // which GREASE value a client advertises is no secret
+}
+
 func TestLayers(t *testing.T) {
 	var bad []string
 	for _, f := range goFiles(t, parser.ImportsOnly) {
@@ -148,7 +153,7 @@ func forbiddenStandard(f goFile, from unit, imported string) string {
 	if imported == "testing" || strings.HasPrefix(imported, "testing/") {
 		return "production code imports testing"
 	}
-	if slices.Contains(impure, imported) {
+	if slices.Contains(impure, imported) && harmless[f.path] != imported {
 		return "below level 5 there is no I/O, no logger, no context and no weak randomness"
 	}
 	return ""
