@@ -38,7 +38,7 @@ var (
 type requirement struct {
 	line     int
 	id       string
-	level    string   // MUST, SHOULD, …; "rule" for a check that the text states without a keyword
+	level    string   // MUST, SHOULD, …; "rule" for a check that the text states without a keyword, "own" for a bound of ours
 	text     string   // in our words
 	rules    []string // section/rule, how input that breaks it is refused
 	errors   []string // or the sentinel
@@ -92,8 +92,8 @@ func checkRow(r requirement, code codeIndex, sections map[string]bool) []string 
 	if section, _, ok := strings.Cut(r.id, "/"); !ok || !sections[section] {
 		problems = append(problems, "the id must be a section of the RFC, a slash and a name")
 	}
-	if !slices.Contains([]string{"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "RECOMMENDED", "rule"}, r.level) {
-		problems = append(problems, "level "+strconv.Quote(r.level)+" is none of MUST, MUST NOT, SHOULD, SHOULD NOT, RECOMMENDED, rule")
+	if !slices.Contains([]string{"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "RECOMMENDED", "rule", "own"}, r.level) {
+		problems = append(problems, "level "+strconv.Quote(r.level)+" is none of MUST, MUST NOT, SHOULD, SHOULD NOT, RECOMMENDED, rule, own")
 	}
 	for _, rule := range r.rules {
 		if section, _, _ := strings.Cut(rule, "/"); !sections[section] {
@@ -345,24 +345,21 @@ func receiver(e ast.Expr) string {
 // collectRules finds the rules by which a file refuses input. A section or a
 // rule that is not a literal is a problem: it could not be searched for.
 func (c *codeIndex) collectRules(f goFile) {
-	root := f.dir == "."
-	for _, d := range f.syntax.Decls {
-		if fn, ok := d.(*ast.FuncDecl); ok && root && (fn.Name.Name == "Invalid" || fn.Name.Name == "InvalidAt") {
-			continue // the constructors themselves
-		}
-		ast.Inspect(d, func(n ast.Node) bool {
-			if section, rule, ok := ruleArguments(n, root); ok {
-				at := f.path + ":" + strconv.Itoa(f.fset.Position(n.Pos()).Line)
-				s, r := literal(section), literal(rule)
-				if ruleForm.MatchString(s + "/" + r) {
-					c.rules[s+"/"+r] = at
-				} else {
-					c.problems = append(c.problems, at+": the section and the rule must be literals of the form \"12.2\", \"kebab-case\"")
-				}
-			}
-			return true
-		})
+	if f.path == "errors.go" {
+		return // the constructors themselves
 	}
+	ast.Inspect(f.syntax, func(n ast.Node) bool {
+		if section, rule, ok := ruleArguments(n, f.dir == "."); ok {
+			at := f.path + ":" + strconv.Itoa(f.fset.Position(n.Pos()).Line)
+			s, r := literal(section), literal(rule)
+			if ruleForm.MatchString(s + "/" + r) {
+				c.rules[s+"/"+r] = at
+			} else {
+				c.problems = append(c.problems, at+": the section and the rule must be literals of the form \"12.2\", \"kebab-case\"")
+			}
+		}
+		return true
+	})
 }
 
 // ruleArguments returns the section and the rule of a call of Invalid or
