@@ -12,7 +12,8 @@ import (
 //
 // A value that stands for a past epoch (see Past) or was destroyed lacks most
 // of them: there, tags are nil and do not verify, keys are nil, and methods
-// with an error return [mls.ErrKeyConsumed].
+// with an error return [mls.ErrKeyConsumed]. SenderData panics if the epoch was
+// destroyed.
 type EpochSecrets struct {
 	suite *mls.Suite
 
@@ -195,8 +196,8 @@ func (e *EpochSecrets) Init() *InitSecret {
 }
 
 // Past returns what an epoch keeps once it is left: copies of sender_data_secret,
-// to read messages that arrive late, and resumption_psk. Neither it nor both
-// give anything of a later epoch. The caller destroys e.
+// to read messages that arrive late, and of resumption_psk. Neither gives
+// anything of a later epoch. The caller destroys e.
 func (e *EpochSecrets) Past() *EpochSecrets {
 	return &EpochSecrets{
 		suite:      e.suite,

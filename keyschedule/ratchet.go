@@ -48,13 +48,14 @@ type Bounds struct {
 
 // Defaults of Bounds.
 const (
-	// DefaultMaxForward generations take some three milliseconds to skip (three
-	// derivations each), the most that one message can cost, and are more than
-	// a sender gets ahead of a delivery service that keeps order but drops.
+	// DefaultMaxForward generations, of three derivations each, take a
+	// millisecond or a few to skip, and a forged message that asks for them
+	// costs as much every time. They are more than a sender gets ahead of a
+	// delivery service that drops messages but keeps their order.
 	DefaultMaxForward = 1000
 	// DefaultMaxSkipped keys fit what one message can skip by default, so that
 	// a burst that arrives last message first is read whole. They take about
-	// 100 kB.
+	// 130 kB.
 	DefaultMaxSkipped = 1000
 )
 

@@ -130,7 +130,7 @@ func (t *SecretTree) check(leaf mls.LeafIndex, kind RatchetKind) error {
 		return mls.Invalid("9", "leaf-outside-secret-tree", "leaf %d of a tree of %d", leaf, uint64(1)<<t.depth)
 	}
 	if kind >= ratchetKinds {
-		return mls.Invalid("9.1", "ratchet-kind", "ratchet kind %d", uint8(kind))
+		return fmt.Errorf("mls: there is no ratchet of kind %d", uint8(kind))
 	}
 	return nil
 }
