@@ -1,0 +1,140 @@
+package treekem
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// CheckAggregates computes everything that the tree keeps beside its contents
+// anew, and returns an error if anything differs. It is for tests: it costs
+// O(n log n).
+func (t *Tree) CheckAggregates() error {
+	c := checker{forge: t.forge(), nh: t.suite.HashSize(), enc: map[NodeIndex]string{}, sig: map[NodeIndex]string{}}
+	if t.width == 0 || t.width&(t.width-1) != 0 {
+		return fmt.Errorf("treekem: width %d is no power of two", t.width)
+	}
+	if t.width > 1 && t.root.right.memberCount() == 0 {
+		return fmt.Errorf("treekem: a tree of width %d has no member in its right half", t.width)
+	}
+	if _, err := c.subtree(t.root, Root(t.width)); err != nil {
+		return err
+	}
+	if err := t.checkIndex("encryption", t.enc, c.enc); err != nil {
+		return err
+	}
+	if err := t.checkIndex("signature", t.sig, c.sig); err != nil {
+		return err
+	}
+	for level := range t.blanks {
+		if n := t.blanks[level].Load(); n != nil {
+			half := Root(2 << level).right()
+			if n.resolution != 0 || n.members != 0 || n.data != string(c.forge.appendBlankHash(nil, half)) {
+				return fmt.Errorf("treekem: the kept half of level %d is not blank", level)
+			}
+		}
+	}
+	return nil
+}
+
+type checker struct {
+	forge    *forge
+	nh       int
+	enc, sig map[NodeIndex]string
+}
+
+// A summary is what a subtree amounts to, computed from its leaves.
+type summary struct {
+	hash       []byte
+	support    Support
+	members    int
+	resolution int
+}
+
+func (c *checker) subtree(n *node, x NodeIndex) (summary, error) {
+	if n == nil {
+		if x.Level() > smallBlank {
+			return summary{}, fmt.Errorf("treekem: node %d of level %d is nil", x, x.Level())
+		}
+		return summary{hash: c.forge.appendBlankHash(nil, x)}, nil
+	}
+	if x.IsLeaf() {
+		return c.leaf(n, x)
+	}
+	left, err := c.subtree(n.left, x.left())
+	if err != nil {
+		return summary{}, err
+	}
+	right, err := c.subtree(n.right, x.right())
+	if err != nil {
+		return summary{}, err
+	}
+	raw := n.raw(c.nh)
+	s := summary{
+		support: combine(left.support, right.support),
+		members: left.members + right.members, resolution: left.resolution + right.resolution,
+	}
+	var in bytes.Buffer
+	in.WriteByte(nodeTypeParent)
+	if raw == "" {
+		in.WriteByte(0)
+	} else {
+		s.resolution = 1 + unmergedIn(raw).len()
+		c.enc[x] = encryptionKeyIn(raw)
+		in.WriteByte(1)
+		in.WriteString(raw)
+	}
+	in.Write(c.forge.appendHashPrefix(nil))
+	in.Write(left.hash)
+	in.Write(c.forge.appendHashPrefix(nil))
+	in.Write(right.hash)
+	s.hash = c.forge.suite.Hash(in.Bytes())
+	return s, c.compare(n, x, s)
+}
+
+func (c *checker) leaf(n *node, x NodeIndex) (summary, error) {
+	raw := n.raw(c.nh)
+	if raw == "" {
+		return summary{}, fmt.Errorf("treekem: blank leaf %d is a node", x.Leaf())
+	}
+	v := viewLeaf(raw)
+	c.enc[x], c.sig[x] = v.encryptionKey, v.signatureKey
+	i := x.Leaf()
+	head := []byte{nodeTypeLeaf, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i), 1}
+	s := summary{support: supportOf(&v), members: 1, resolution: 1, hash: c.forge.suite.Hash(head, []byte(raw))}
+	return s, c.compare(n, x, s)
+}
+
+func (c *checker) compare(n *node, x NodeIndex, s summary) error {
+	switch {
+	case n.data[:c.nh] != string(s.hash):
+		return fmt.Errorf("treekem: node %d keeps a wrong tree hash", x)
+	case int(n.members) != s.members:
+		return fmt.Errorf("treekem: node %d keeps %d members, not %d", x, n.members, s.members)
+	case int(n.resolution) != s.resolution:
+		return fmt.Errorf("treekem: node %d keeps a resolution of %d, not %d", x, n.resolution, s.resolution)
+	case n.support != s.support:
+		return fmt.Errorf("treekem: node %d keeps wrong support", x)
+	}
+	return nil
+}
+
+// checkIndex compares an index with the keys that are in the tree.
+func (t *Tree) checkIndex(kind string, ix keyIndex, keys map[NodeIndex]string) error {
+	seen := 0
+	var err error
+	ix.all(func(e indexEntry) {
+		seen++
+		if key, ok := keys[e.node()]; !ok || fingerprint(key) != e.fingerprint() {
+			err = fmt.Errorf("treekem: the index of %s keys has a stale entry for node %d", kind, e.node())
+		}
+	})
+	if err == nil && seen != len(keys) {
+		err = fmt.Errorf("treekem: the index of %s keys has %d entries for %d keys", kind, seen, len(keys))
+	}
+	for x, key := range keys {
+		if _, ok := ix.find(fingerprint(key), func(y NodeIndex) bool { return y == x }); !ok {
+			return fmt.Errorf("treekem: the index of %s keys lacks node %d", kind, x)
+		}
+	}
+	return err
+}

@@ -1,0 +1,329 @@
+package treekem
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/wire"
+)
+
+// DefaultMaxLeaves bounds the trees that ParseTree accepts when no other bound
+// is given. It is twice the number of leaves that fit into one ratchet_tree
+// extension if every other one is blank; only an encoding that is mostly blanks
+// has more.
+const DefaultMaxLeaves = 1 << 23
+
+// ParseTree decodes the contents of a ratchet_tree extension (RFC 9420, Section
+// 12.4.3.3) into a tree of at most maxLeaves leaves, blank ones too;
+// [DefaultMaxLeaves] if it is 0.
+//
+// It checks the form of the tree: its nodes are of the right types and the last
+// one is not blank, unmerged leaves are members below their node and listed all
+// the way down, and keys are unique. Whether the members vouch for it is for
+// [Tree.Validate].
+func ParseTree(s *mls.Suite, ratchetTree []byte, maxLeaves uint32) (*Tree, error) {
+	if maxLeaves == 0 {
+		maxLeaves = DefaultMaxLeaves
+	}
+	spans, err := scanNodes(ratchetTree, maxLeaves)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{suite: s, blanks: new(blankHalves), width: widthFor(NodeIndex(len(spans) - 1).Leaf())}
+	p := parser{tree: t, in: ratchetTree, spans: spans}
+	if t.root, err = p.build(); err != nil {
+		return nil, err
+	}
+	if err := t.indexKeys(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// A span is where the encoding of a node lies in the input; the zero span is a
+// blank node.
+type span struct {
+	start, end uint32
+}
+
+// scanNodes finds the nodes in an encoded tree and checks their types.
+func scanNodes(in []byte, maxLeaves uint32) ([]span, error) {
+	r := wire.NewReader(in)
+	var spans []span
+	r.Vector(func(r *wire.Reader) {
+		x := NodeIndex(len(spans))
+		if uint32(x.Leaf()) >= maxLeaves {
+			r.FailWith(fmt.Errorf("%w: a tree of more than %d leaves", mls.ErrUnsupported, maxLeaves))
+			return
+		}
+		if !r.Optional() {
+			spans = append(spans, span{})
+			return
+		}
+		nodeType := r.U8()
+		start := r.Mark()
+		switch {
+		case r.Err() != nil:
+		case nodeType == nodeTypeLeaf && x.IsLeaf():
+			skipLeaf(r)
+		case nodeType == nodeTypeParent && !x.IsLeaf():
+			skipParent(r)
+		default:
+			// RFC 9420, Section 12.4.3.3: leaves are in even-numbered entries.
+			r.FailWith(mls.Invalid("12.4.3.3", "node-type", "node type %d at node %d", nodeType, x))
+		}
+		spans = append(spans, span{uint32(start), uint32(r.Mark())})
+	})
+	if r.Err() == nil && !r.Empty() {
+		r.Fail("%d bytes after a ratchet tree", r.Len())
+	}
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	if len(spans) == 0 {
+		// RFC 9420, Section 12.4.3.3: the last node is non-blank, so there is one.
+		return nil, mls.Invalid("12.4.3.3", "empty-tree", "ratchet tree without nodes")
+	}
+	if spans[len(spans)-1] == (span{}) {
+		// RFC 9420, Section 12.4.3.3: the last node MUST NOT be blank.
+		return nil, mls.Invalid("12.4.3.3", "last-node-blank", "ratchet tree whose last node is blank")
+	}
+	if len(spans)%2 == 0 {
+		// No sequence of commits leaves a parent that is not blank to the right
+		// of the last member: truncation cuts it off (RFC 9420, Section 7.7).
+		return nil, mls.Invalid("7.7", "last-node-parent", "ratchet tree whose last node is a parent")
+	}
+	return spans, nil
+}
+
+// A parser builds the nodes of an encoded tree, on all cores.
+type parser struct {
+	tree  *Tree
+	in    []byte
+	spans []span
+}
+
+// parseTask is the number of leaves of the subtrees that are built by one
+// worker each.
+const parseTask = 256
+
+// build builds subtrees of parseTask leaves in parallel, then what is above.
+func (p *parser) build() (*node, error) {
+	width := p.tree.width
+	size := min(width, parseTask)
+	subtrees := make([]*node, width/size)
+	err := parallelWorkers(len(subtrees), 1, func() func(int) error {
+		f := p.forge()
+		return func(k int) (err error) {
+			x := Root(size) + NodeIndex(uint32(k)*2*size)
+			subtrees[k], err = p.subtree(f, x)
+			return err
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.above(p.forge(), Root(width), size, subtrees)
+}
+
+func (p *parser) forge() *forge {
+	f := p.tree.forge()
+	f.memo = map[[2]Support]Support{}
+	return f
+}
+
+// above builds the nodes from x down to the given subtrees of size leaves.
+func (p *parser) above(f *forge, x NodeIndex, size uint32, subtrees []*node) (*node, error) {
+	if len(subtrees) == 1 {
+		return subtrees[0], nil
+	}
+	half := len(subtrees) / 2
+	left, err := p.above(f, x.left(), size, subtrees[:half])
+	if err != nil {
+		return nil, err
+	}
+	right, err := p.above(f, x.right(), size, subtrees[half:])
+	if err != nil {
+		return nil, err
+	}
+	return p.parent(f, x, left, right)
+}
+
+func (p *parser) subtree(f *forge, x NodeIndex) (*node, error) {
+	if first, _ := x.leaves(); 2*first >= uint64(len(p.spans)) {
+		return f.blank(x), nil
+	}
+	if x.IsLeaf() {
+		return p.leaf(f, x)
+	}
+	left, err := p.subtree(f, x.left())
+	if err != nil {
+		return nil, err
+	}
+	right, err := p.subtree(f, x.right())
+	if err != nil {
+		return nil, err
+	}
+	return p.parent(f, x, left, right)
+}
+
+func (p *parser) raw(x NodeIndex) string {
+	if int(x) >= len(p.spans) {
+		return ""
+	}
+	s := p.spans[x]
+	return string(p.in[s.start:s.end])
+}
+
+func (p *parser) leaf(f *forge, x NodeIndex) (*node, error) {
+	raw := p.raw(x)
+	if raw == "" {
+		return nil, nil
+	}
+	if err := wire.Unmarshal([]byte(raw), new(LeafNode)); err != nil {
+		return nil, fmt.Errorf("leaf %d: %w", x.Leaf(), err)
+	}
+	v := viewLeaf(raw)
+	return f.leaf(x.Leaf(), raw, supportOf(&v)), nil
+}
+
+func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error) {
+	raw := p.raw(x)
+	if raw == "" {
+		return f.parent(x, "", left, right), nil
+	}
+	if err := wire.Unmarshal([]byte(raw), new(ParentNode)); err != nil {
+		return nil, fmt.Errorf("node %d: %w", x, err)
+	}
+	unmerged := unmergedIn(raw)
+	for k := range unmerged.len() {
+		if err := checkUnmerged(x, unmerged.at(k), left, right, f.nh); err != nil {
+			return nil, err
+		}
+	}
+	return f.parent(x, raw, left, right), nil
+}
+
+// checkUnmerged checks one unmerged leaf of node x against the subtrees below,
+// whose own unmerged leaves have been checked (RFC 9420, Section 12.4.3.1).
+func checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node, nh int) error {
+	if !x.contains(i) {
+		// RFC 9420, Section 12.4.3.1: the leaf is a descendant of the parent.
+		return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.4.3.1", "unmerged-not-below",
+			"unmerged leaf %d of node %d, which is not above it", i, x)
+	}
+	leaf := LeafNodeIndex(i)
+	for !x.IsLeaf() {
+		var n *node
+		if leaf < x {
+			n, x = left, x.left()
+		} else {
+			n, x = right, x.right()
+		}
+		if n == nil {
+			break
+		}
+		if raw := n.raw(nh); raw != "" {
+			if !x.IsLeaf() && !unmergedIn(raw).has(i) {
+				// RFC 9420, Section 12.4.3.1: every non-blank node between the
+				// leaf and the parent has an entry for the leaf too.
+				return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.4.3.1", "unmerged-missing-below",
+					"unmerged leaf %d is merged at node %d below", i, x)
+			}
+			return nil
+		}
+		left, right = n.left, n.right
+	}
+	// RFC 9420, Section 12.4.3.1: the entry is a non-blank leaf.
+	return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.4.3.1", "unmerged-blank", "unmerged leaf %d is blank", i)
+}
+
+// indexKeys builds the indices of all keys, and checks that no two nodes have
+// the same one.
+func (t *Tree) indexKeys() error {
+	members := int(t.root.memberCount())
+	enc := make([]indexEntry, 0, 2*members)
+	sig := make([]indexEntry, 0, members)
+	t.eachNode(func(x NodeIndex, raw string) {
+		enc = append(enc, newEntry(fingerprint(encryptionKeyIn(raw)), x))
+		if x.IsLeaf() {
+			sig = append(sig, newEntry(fingerprint(signatureKeyIn(raw)), x))
+		}
+	})
+	owner := indexOwners.Add(1)
+	t.enc = keyIndex{buildIndex(enc, 0, owner)}
+	t.sig = keyIndex{buildIndex(sig, 0, owner)}
+	x, y, ok := t.duplicate(enc, encryptionKeyIn)
+	if ok {
+		return duplicateEncryptionKey(t, x, y)
+	}
+	x, y, ok = t.duplicate(sig, signatureKeyIn)
+	if ok {
+		return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
+	}
+	return nil
+}
+
+// eachNode calls yield for every node that is not blank, in no particular
+// order.
+func (t *Tree) eachNode(yield func(x NodeIndex, raw string)) {
+	eachNode(t.root, Root(t.width), t.suite.HashSize(), yield)
+}
+
+func eachNode(n *node, x NodeIndex, nh int, yield func(x NodeIndex, raw string)) {
+	if n.resolutionSize() == 0 {
+		return
+	}
+	if raw := n.raw(nh); raw != "" {
+		yield(x, raw)
+	}
+	if !x.IsLeaf() {
+		eachNode(n.left, x.left(), nh, yield)
+		eachNode(n.right, x.right(), nh, yield)
+	}
+}
+
+// duplicate finds two nodes with one key: the pair whose greater index is the
+// least. The entries are sorted, so equal fingerprints are next to each other.
+func (t *Tree) duplicate(entries []indexEntry, key func(raw string) string) (x, y NodeIndex, ok bool) {
+	for start := 0; start < len(entries); {
+		end := start + 1
+		for end < len(entries) && entries[end].fingerprint() == entries[start].fingerprint() {
+			end++
+		}
+		if end-start > 1 {
+			for _, pair := range t.equalKeys(entries[start:end], key) {
+				if !ok || pair[0] < x {
+					x, y, ok = pair[0], pair[1], true
+				}
+			}
+		}
+		start = end
+	}
+	return x, y, ok
+}
+
+// equalKeys returns pairs of neighbours, the greater index first, among the
+// nodes of the entries when ordered by key.
+func (t *Tree) equalKeys(entries []indexEntry, key func(raw string) string) [][2]NodeIndex {
+	type keyed struct {
+		key string
+		x   NodeIndex
+	}
+	nodes := make([]keyed, len(entries))
+	for i, e := range entries {
+		nodes[i] = keyed{key(t.rawAt(e.node())), e.node()}
+	}
+	slices.SortFunc(nodes, func(a, b keyed) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.x, b.x))
+	})
+	var pairs [][2]NodeIndex
+	for i := 1; i < len(nodes); i++ {
+		if nodes[i-1].key == nodes[i].key {
+			pairs = append(pairs, [2]NodeIndex{nodes[i].x, nodes[i-1].x})
+		}
+	}
+	return pairs
+}

@@ -1,0 +1,315 @@
+package treekem
+
+import (
+	"bytes"
+	"iter"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/wire"
+)
+
+// A Tree is a ratchet tree (RFC 9420, Sections 4 and 7). It is immutable and
+// safe for concurrent use; values that its methods return are the caller's own.
+type Tree struct {
+	suite  *mls.Suite
+	root   *node
+	width  uint32 // leaves, blank ones too: a power of two
+	enc    keyIndex
+	sig    keyIndex
+	blanks *blankHalves
+}
+
+// NewTree returns the tree of a group with one member (RFC 9420, Section 11).
+func NewTree(s *mls.Suite, leaf *LeafNode) (*Tree, error) {
+	raw, err := wire.Marshal(leaf)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{suite: s, width: 1, blanks: new(blankHalves)}
+	view := viewLeaf(string(raw))
+	t.root = newForge(s, t.blanks).leaf(0, string(raw), supportOf(&view))
+	if err := t.checkAgreement([]mls.LeafIndex{0}); err != nil {
+		return nil, err
+	}
+	edit := t.editKeys()
+	if err := edit.addLeaf(t, 0); err != nil {
+		return nil, err
+	}
+	edit.install(t)
+	return t, nil
+}
+
+// Suite returns the tree's cipher suite.
+func (t *Tree) Suite() *mls.Suite { return t.suite }
+
+// Width returns the number of leaves, blank ones too.
+func (t *Tree) Width() uint32 { return t.width }
+
+// Members returns the number of leaves that are not blank.
+func (t *Tree) Members() int { return int(t.root.memberCount()) }
+
+// Hash returns the tree hash (RFC 9420, Section 7.8).
+func (t *Tree) Hash() []byte { return t.forge().treeHash(t.root, Root(t.width)) }
+
+func (t *Tree) forge() *forge { return newForge(t.suite, t.blanks) }
+
+// nodeAt returns the node at x, nil if it is in a small subtree of blanks or
+// outside the tree.
+func (t *Tree) nodeAt(x NodeIndex) *node {
+	if uint32(x) >= NodeWidth(t.width) {
+		return nil
+	}
+	n, y := t.root, Root(t.width)
+	for y != x && n != nil {
+		if x < y {
+			n, y = n.left, y.left()
+		} else {
+			n, y = n.right, y.right()
+		}
+	}
+	return n
+}
+
+func (t *Tree) rawAt(x NodeIndex) string { return t.nodeAt(x).raw(t.suite.HashSize()) }
+
+func (t *Tree) leafAt(i mls.LeafIndex) string {
+	if uint32(i) >= t.width {
+		return ""
+	}
+	return t.rawAt(LeafNodeIndex(i))
+}
+
+// NodeHash returns the tree hash of the subtree at x (RFC 9420, Section 7.8),
+// nil if x is not in the tree.
+func (t *Tree) NodeHash(x NodeIndex) []byte {
+	if uint32(x) >= NodeWidth(t.width) {
+		return nil
+	}
+	return t.forge().treeHash(t.nodeAt(x), x)
+}
+
+// IsBlank reports whether there is nothing at x.
+func (t *Tree) IsBlank(x NodeIndex) bool { return t.rawAt(x) == "" }
+
+// Leaf returns the leaf node of the member at leaf i; false if it is blank.
+func (t *Tree) Leaf(i mls.LeafIndex) (*LeafNode, bool) {
+	raw := t.leafAt(i)
+	if raw == "" {
+		return nil, false
+	}
+	return decodeLeaf(raw), true
+}
+
+// decodeLeaf decodes what was encoded or decoded before.
+func decodeLeaf(raw string) *LeafNode {
+	l := new(LeafNode)
+	if err := wire.Unmarshal([]byte(raw), l); err != nil {
+		panic("mls: internal error: a leaf node of the tree does not decode")
+	}
+	return l
+}
+
+// Has reports whether leaf i holds a member.
+func (t *Tree) Has(i mls.LeafIndex) bool { return t.leafAt(i) != "" }
+
+// SignatureKey returns the signature key of the member at leaf i; false if it
+// is blank.
+func (t *Tree) SignatureKey(i mls.LeafIndex) (mls.SignaturePublicKey, bool) {
+	raw := t.leafAt(i)
+	if raw == "" {
+		return nil, false
+	}
+	return mls.SignaturePublicKey(signatureKeyIn(raw)), true
+}
+
+// Parent returns the contents of parent node x; false if it is blank or no
+// parent node.
+func (t *Tree) Parent(x NodeIndex) (*ParentNode, bool) {
+	raw := t.rawAt(x)
+	if raw == "" || x.IsLeaf() {
+		return nil, false
+	}
+	key, parentHash, unmerged := parentFields(raw)
+	p := &ParentNode{EncryptionKey: mls.HPKEPublicKey(key), UnmergedLeaves: unmerged.slice()}
+	if parentHash != "" {
+		p.ParentHash = []byte(parentHash)
+	}
+	return p, true
+}
+
+// EncryptionKey returns the public key of leaf or parent node x; false if it is
+// blank.
+func (t *Tree) EncryptionKey(x NodeIndex) (mls.HPKEPublicKey, bool) {
+	raw := t.rawAt(x)
+	if raw == "" {
+		return nil, false
+	}
+	return mls.HPKEPublicKey(encryptionKeyIn(raw)), true
+}
+
+// Leaves yields the members by ascending leaf index.
+func (t *Tree) Leaves() iter.Seq2[mls.LeafIndex, *LeafNode] {
+	return func(yield func(mls.LeafIndex, *LeafNode) bool) {
+		for i, n := range t.leafNodes() {
+			if !yield(i, decodeLeaf(n.raw(t.suite.HashSize()))) {
+				return
+			}
+		}
+	}
+}
+
+// leafNodes yields the nodes of the leaves that are not blank, in order.
+func (t *Tree) leafNodes() iter.Seq2[mls.LeafIndex, *node] {
+	return func(yield func(mls.LeafIndex, *node) bool) {
+		eachLeaf(t.root, Root(t.width), yield)
+	}
+}
+
+func eachLeaf(n *node, x NodeIndex, yield func(mls.LeafIndex, *node) bool) bool {
+	if n.memberCount() == 0 {
+		return true
+	}
+	if x.IsLeaf() {
+		return yield(x.Leaf(), n)
+	}
+	return eachLeaf(n.left, x.left(), yield) && eachLeaf(n.right, x.right(), yield)
+}
+
+// lastMember returns the rightmost leaf below n that is not blank; n has one.
+func lastMember(n *node, x NodeIndex) mls.LeafIndex {
+	for !x.IsLeaf() {
+		if n.right.memberCount() > 0 {
+			n, x = n.right, x.right()
+		} else {
+			n, x = n.left, x.left()
+		}
+	}
+	return x.Leaf()
+}
+
+// nextBlank returns the first blank leaf below n that is not before from.
+func nextBlank(n *node, x NodeIndex, from uint64) (mls.LeafIndex, bool) {
+	first, end := x.leaves()
+	if end <= from || n.memberCount() == x.capacity() {
+		return 0, false
+	}
+	if n == nil || x.IsLeaf() {
+		return mls.LeafIndex(max(first, from)), true
+	}
+	if i, ok := nextBlank(n.left, x.left(), from); ok {
+		return i, true
+	}
+	return nextBlank(n.right, x.right(), from)
+}
+
+// EveryMember returns what every member supports and which types some member
+// uses, in constant time.
+func (t *Tree) EveryMember() Support {
+	if t.root == nil {
+		return Support{}
+	}
+	return t.root.support
+}
+
+// FindSignatureKey returns the leaf of the member with a signature key.
+func (t *Tree) FindSignatureKey(key mls.SignaturePublicKey) (mls.LeafIndex, bool) {
+	x, ok := t.findSignatureKey(t.sig, string(key))
+	return x.Leaf(), ok
+}
+
+// FindEncryptionKey returns the leaf or parent node with an encryption key.
+func (t *Tree) FindEncryptionKey(key mls.HPKEPublicKey) (NodeIndex, bool) {
+	return t.findEncryptionKey(t.enc, string(key))
+}
+
+func (t *Tree) findEncryptionKey(ix keyIndex, key string) (NodeIndex, bool) {
+	return ix.find(fingerprint(key), func(x NodeIndex) bool {
+		raw := t.rawAt(x)
+		return raw != "" && encryptionKeyIn(raw) == key
+	})
+}
+
+func (t *Tree) findSignatureKey(ix keyIndex, key string) (NodeIndex, bool) {
+	return ix.find(fingerprint(key), func(x NodeIndex) bool {
+		raw := t.rawAt(x)
+		return raw != "" && signatureKeyIn(raw) == key
+	})
+}
+
+// FindLeaf returns the leaf with exactly this leaf node, as a joiner looks for
+// its own (RFC 9420, Section 12.4.3.1).
+func (t *Tree) FindLeaf(l *LeafNode) (mls.LeafIndex, bool) {
+	i, ok := t.FindSignatureKey(l.SignatureKey)
+	if !ok {
+		return 0, false
+	}
+	raw, err := l.Bytes()
+	return i, err == nil && bytes.Equal(raw, []byte(t.leafAt(i)))
+}
+
+// Bytes returns the tree as the ratchet_tree extension holds it (RFC 9420,
+// Section 12.4.3.3).
+//
+//	struct {
+//	    NodeType node_type;
+//	    select (Node.node_type) {
+//	        case leaf:   LeafNode leaf_node;
+//	        case parent: ParentNode parent_node;
+//	    };
+//	} Node;
+//
+//	optional<Node> ratchet_tree<V>;
+func (t *Tree) Bytes() ([]byte, error) {
+	w := treeWriter{nh: t.suite.HashSize(), last: LeafNodeIndex(lastMember(t.root, Root(t.width)))}
+	w.grow(t.root)
+	w.b.Vector(func(*wire.Builder) { w.subtree(t.root, Root(t.width)) })
+	return w.b.Bytes()
+}
+
+type treeWriter struct {
+	b    wire.Builder
+	nh   int
+	last NodeIndex // blanks after it are left out
+}
+
+// grow makes room for the whole encoding.
+func (w *treeWriter) grow(n *node) { w.b.Grow(w.size(n) + 2*int(w.last) + 8) }
+
+func (w *treeWriter) size(n *node) int {
+	if n.resolutionSize() == 0 {
+		return 0
+	}
+	return len(n.data) - w.nh + w.size(n.left) + w.size(n.right)
+}
+
+func (w *treeWriter) subtree(n *node, x NodeIndex) {
+	if n.resolutionSize() == 0 {
+		w.blank(x)
+		return
+	}
+	if x.IsLeaf() {
+		w.node(n, nodeTypeLeaf)
+		return
+	}
+	w.subtree(n.left, x.left())
+	if raw := n.raw(w.nh); raw != "" {
+		w.node(n, nodeTypeParent)
+	} else if x <= w.last {
+		w.b.Optional(false)
+	}
+	w.subtree(n.right, x.right())
+}
+
+func (w *treeWriter) node(n *node, nodeType uint8) {
+	w.b.Optional(true)
+	w.b.U8(nodeType)
+	w.b.Raw([]byte(n.raw(w.nh)))
+}
+
+// blank appends the blanks below x, as far as there is anything after them.
+func (w *treeWriter) blank(x NodeIndex) {
+	half := NodeIndex(1)<<x.Level() - 1
+	for y := x - half; y <= min(x+half, w.last); y++ {
+		w.b.Optional(false)
+	}
+}

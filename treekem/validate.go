@@ -1,0 +1,145 @@
+package treekem
+
+import (
+	"slices"
+	"time"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/wire"
+)
+
+// ValidateOptions says how strictly [Tree.Validate] is to look at leaves.
+type ValidateOptions struct {
+	// Now is the time that lifetimes of key packages are held against.
+	Now time.Time
+	// AllowExpired accepts leaves from key packages outside their lifetime: RFC
+	// 9420, Section 7.3 only recommends that a receiver refuse them.
+	AllowExpired bool
+}
+
+// Validate checks a tree as somebody who joins its group must (RFC 9420,
+// Section 12.4.3.1): every leaf node is valid and signed for its place, the
+// members support each other's credentials, and every parent key was set by a
+// member below it. That the tree hash is the group's, and that credentials are
+// genuine, is for the caller to check. Of several errors it returns the one
+// that is leftmost in the tree, leaves first.
+func (t *Tree) Validate(groupID []byte, opt ValidateOptions) error {
+	if err := t.validateLeaves(groupID, opt); err != nil {
+		return err
+	}
+	if err := t.checkAgreement(nil); err != nil {
+		return err
+	}
+	return t.validateParents()
+}
+
+// leafChunk is how many leaves a worker takes at a time: verifying one takes
+// tens of microseconds.
+const leafChunk = 8
+
+func (t *Tree) validateLeaves(groupID []byte, opt ValidateOptions) error {
+	type entry struct {
+		i   mls.LeafIndex
+		raw string
+	}
+	nh := t.suite.HashSize()
+	leaves := make([]entry, 0, t.Members())
+	for i, n := range t.leafNodes() {
+		leaves = append(leaves, entry{i, n.raw(nh)})
+	}
+	return parallelWorkers(len(leaves), leafChunk, func() func(int) error {
+		var scratch []byte
+		return func(k int) error {
+			raw := leaves[k].raw
+			leaf := decodeLeaf(raw)
+			if err := leaf.Check(t.suite, opt.Now, opt.AllowExpired); err != nil {
+				return t.at(leaves[k].i, err)
+			}
+			v := viewLeaf(raw)
+			b := wire.NewBuilder(append(scratch[:0], v.tbs...))
+			err := verifyLeaf(t.suite, b, leaf.Source, leaf.SignatureKey, leaf.Signature, groupID, leaves[k].i)
+			scratch, _ = b.Bytes()
+			return t.at(leaves[k].i, err)
+		}
+	})
+}
+
+// validateParents checks the parents' keys and their parent hashes.
+func (t *Tree) validateParents() error {
+	raws := make([]string, 0, t.Members())
+	t.eachNode(func(x NodeIndex, raw string) {
+		if !x.IsLeaf() {
+			raws = append(raws, raw)
+		}
+	})
+	err := parallel(len(raws), 64, func(k int) error {
+		return t.suite.ValidatePublicKey(mls.HPKEPublicKey(encryptionKeyIn(raws[k])))
+	})
+	if err != nil {
+		return err
+	}
+	return t.VerifyParentHashes()
+}
+
+// checkAgreement checks that every member supports all credential types in use
+// (RFC 9420, Section 7.3). It costs nothing unless it fails: then the culprit
+// is looked for among the leaves that have changed, or among all if changed is
+// nil.
+func (t *Tree) checkAgreement(changed []mls.LeafIndex) error {
+	all := t.EveryMember()
+	if all.agrees() {
+		return nil
+	}
+	if changed == nil {
+		for i := range t.leafNodes() {
+			changed = append(changed, i)
+		}
+	}
+	for _, i := range changed {
+		own := t.nodeAt(LeafNodeIndex(i)).support
+		if !own.set().credentials.hasAll(all.set().credentialsUsed) {
+			// RFC 9420, Section 7.3: a leaf supports all credential types that
+			// other members use.
+			return mls.InvalidAt(t.culprit(i), "7.3", "credentials-in-use",
+				"leaf %d does not support all credential types in use", i)
+		}
+	}
+	for _, i := range changed {
+		own := t.nodeAt(LeafNodeIndex(i)).support
+		if !all.set().credentials.hasAll(own.set().credentialsUsed) {
+			// RFC 9420, Section 7.3: a leaf's credential type is supported by
+			// all members.
+			return mls.InvalidAt(t.culprit(i), "7.3", "credential-type-unsupported",
+				"leaf %d uses a credential type that not all members support", i)
+		}
+	}
+	panic("mls: internal error: members disagree on credential types without a culprit")
+}
+
+// CheckRequired checks that every member supports what a required_capabilities
+// extension lists (RFC 9420, Section 11.1), in constant time unless it fails.
+// The error names the leftmost member that does not.
+func (t *Tree) CheckRequired(req RequiredCapabilities) error {
+	if t.EveryMember().satisfies(&req) {
+		return nil
+	}
+	for i, n := range t.leafNodes() {
+		if !n.support.satisfies(&req) {
+			// RFC 9420, Section 11.1: all members support what is required.
+			return mls.InvalidAt(t.culprit(i), "11.1", "required-capabilities",
+				"leaf %d does not support all required capabilities", i)
+		}
+	}
+	panic("mls: internal error: required capabilities unsupported without a culprit")
+}
+
+// satisfies reports whether every member supports what is required. Default
+// types need not be listed to be supported.
+func (s Support) satisfies(req *RequiredCapabilities) bool {
+	lacks := func(t mls.ExtensionType) bool { return !s.SupportsExtension(t) }
+	lacksProposal := func(t mls.ProposalType) bool { return !s.SupportsProposal(t) }
+	lacksCredential := func(t mls.CredentialType) bool { return !s.SupportsCredential(t) }
+	return !slices.ContainsFunc(req.Extensions, lacks) &&
+		!slices.ContainsFunc(req.Proposals, lacksProposal) &&
+		!slices.ContainsFunc(req.Credentials, lacksCredential)
+}
