@@ -1,0 +1,322 @@
+package framing
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/wire"
+	"github.com/treekem/mls/keyschedule"
+)
+
+// MaxCiphertext is the largest PrivateMessage.ciphertext in bytes: the most a
+// vector can hold (RFC 9420, Section 2.1.2). It also keeps every message far
+// below the per-message limits of the AEADs (RFC 9420, Section 6.3.1).
+const MaxCiphertext = wire.MaxVector
+
+// reuseGuardSize is the size of SenderData.reuse_guard in bytes.
+const reuseGuardSize = 4
+
+// PrivateMessage is a message that is signed and encrypted (RFC 9420,
+// Section 6.3).
+//
+//	struct {
+//	    opaque group_id<V>;
+//	    uint64 epoch;
+//	    ContentType content_type;
+//	    opaque authenticated_data<V>;
+//	    opaque encrypted_sender_data<V>;
+//	    opaque ciphertext<V>;
+//	} PrivateMessage;
+type PrivateMessage struct {
+	GroupID             []byte
+	Epoch               uint64
+	ContentType         ContentType
+	AuthenticatedData   []byte
+	EncryptedSenderData []byte
+	Ciphertext          []byte
+}
+
+// Encode writes the wire form.
+func (m *PrivateMessage) Encode(b *wire.Builder) {
+	m.encodeContentAAD(b)
+	b.Opaque(m.EncryptedSenderData)
+	b.Opaque(m.Ciphertext)
+}
+
+// Decode reads the wire form.
+func (m *PrivateMessage) Decode(r *wire.Reader) {
+	*m = PrivateMessage{GroupID: r.OpaqueCopy(), Epoch: r.U64()}
+	m.ContentType = decodeContentType(r)
+	m.AuthenticatedData = r.OpaqueCopy()
+	m.EncryptedSenderData = r.OpaqueCopy()
+	m.Ciphertext = r.OpaqueCopy()
+}
+
+// encodeContentAAD writes the PrivateContentAAD (RFC 9420, Section 6.3.1),
+// which is also how a PrivateMessage begins.
+//
+//	struct {
+//	    opaque group_id<V>;
+//	    uint64 epoch;
+//	    ContentType content_type;
+//	    opaque authenticated_data<V>;
+//	} PrivateContentAAD;
+func (m *PrivateMessage) encodeContentAAD(b *wire.Builder) {
+	m.encodeSenderDataAAD(b)
+	b.Opaque(m.AuthenticatedData)
+}
+
+// encodeSenderDataAAD writes the SenderDataAAD (RFC 9420, Section 6.3.2).
+//
+//	struct {
+//	    opaque group_id<V>;
+//	    uint64 epoch;
+//	    ContentType content_type;
+//	} SenderDataAAD;
+func (m *PrivateMessage) encodeSenderDataAAD(b *wire.Builder) {
+	if !m.ContentType.known() {
+		fail(b, "content type %s", m.ContentType)
+	}
+	b.Opaque(m.GroupID)
+	b.U64(m.Epoch)
+	b.U8(uint8(m.ContentType))
+}
+
+// aads returns the AADs of the content and of the sender data, of which the
+// latter is a prefix of the former.
+func (m *PrivateMessage) aads() (content, senderData []byte, err error) {
+	var b wire.Builder
+	b.Grow(len(m.GroupID) + len(m.AuthenticatedData) + fieldsSize)
+	m.encodeSenderDataAAD(&b)
+	n := b.Len()
+	b.Opaque(m.AuthenticatedData)
+	if content, err = b.Bytes(); err != nil {
+		return nil, nil, err
+	}
+	return content, content[:n:n], nil
+}
+
+// ratchet says which of the sender's two ratchets encrypts content of a type
+// (RFC 9420, Section 6.3.1).
+func (c ContentType) ratchet() keyschedule.RatchetKind {
+	if c == ContentApplication {
+		return keyschedule.Application
+	}
+	return keyschedule.Handshake
+}
+
+// senderData is the SenderData of RFC 9420, Section 6.3.2.
+//
+//	struct {
+//	    uint32 leaf_index;
+//	    uint32 generation;
+//	    opaque reuse_guard[4];
+//	} SenderData;
+type senderData struct {
+	leaf       mls.LeafIndex
+	generation uint32
+	reuseGuard [reuseGuardSize]byte
+}
+
+// Encode writes the wire form.
+func (d *senderData) Encode(b *wire.Builder) {
+	b.U32(uint32(d.leaf))
+	b.U32(d.generation)
+	b.Raw(d.reuseGuard[:])
+}
+
+// Decode reads the wire form.
+func (d *senderData) Decode(r *wire.Reader) {
+	d.leaf = mls.LeafIndex(r.U32())
+	d.generation = r.U32()
+	copy(d.reuseGuard[:], r.Raw(reuseGuardSize))
+}
+
+// guardNonce returns the nonce XORed with the reuse guard (RFC 9420,
+// Section 6.3.1). The secret tree's own copy stays as it is: the key may be
+// needed again if this message turns out to be a forgery.
+func (d *senderData) guardNonce(nonce []byte) []byte {
+	out := bytes.Clone(nonce)
+	subtle.XORBytes(out, out, d.reuseGuard[:])
+	return out
+}
+
+// ProtectPrivate encrypts a signed message with the next key of the sender's
+// ratchet for its content type (RFC 9420, Section 6.3). The sender's leaf is
+// a.Content.Sender.Leaf. padding is the number of zero bytes to append to hide
+// the length of the content.
+//
+// The key is used up even if the message is never sent: whoever saves state
+// must save that of st before the message leaves. Errors before that leave st
+// as it was: a *mls.RuleError if the message must not be a PrivateMessage or
+// is too large.
+func ProtectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, a *AuthenticatedContent, padding int) (*PrivateMessage, error) {
+	if err := a.checkProtectable(s, WireFormatPrivateMessage); err != nil {
+		return nil, err
+	}
+	plaintext, err := encodePrivateContent(a, padding, MaxCiphertext-s.TagSize())
+	if err != nil {
+		return nil, err
+	}
+	c := &a.Content
+	m := &PrivateMessage{
+		GroupID:           bytes.Clone(c.GroupID),
+		Epoch:             c.Epoch,
+		ContentType:       c.ContentType,
+		AuthenticatedData: bytes.Clone(c.AuthenticatedData),
+	}
+	contentAAD, senderAAD, err := m.aads()
+	if err != nil {
+		return nil, err
+	}
+	generation, key, nonce, err := st.Next(c.Sender.Leaf, c.ContentType.ratchet())
+	if err != nil {
+		return nil, err
+	}
+	defer key.Destroy()
+	sender := senderData{leaf: c.Sender.Leaf, generation: generation}
+	rand.Read(sender.reuseGuard[:])
+	m.Ciphertext, err = s.Seal(key, sender.guardNonce(nonce), contentAAD, plaintext)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.sealSenderData(s, epoch, &sender, senderAAD); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// sealSenderData sets EncryptedSenderData. Its key depends on the ciphertext.
+func (m *PrivateMessage) sealSenderData(s *mls.Suite, epoch *keyschedule.EpochSecrets, d *senderData, aad []byte) error {
+	plaintext, err := wire.Marshal(d)
+	if err != nil {
+		return err
+	}
+	key, nonce := epoch.SenderData(m.Ciphertext)
+	defer key.Destroy()
+	m.EncryptedSenderData, err = s.Seal(key, nonce, aad, plaintext)
+	return err
+}
+
+// openSenderData decrypts EncryptedSenderData.
+func (m *PrivateMessage) openSenderData(s *mls.Suite, epoch *keyschedule.EpochSecrets, aad []byte) (*senderData, error) {
+	key, nonce := epoch.SenderData(m.Ciphertext)
+	defer key.Destroy()
+	plaintext, err := s.Open(key, nonce, aad, m.EncryptedSenderData)
+	if err != nil {
+		return nil, err
+	}
+	d := new(senderData)
+	if err := wire.Unmarshal(plaintext, d); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// UnprotectPrivate decrypts a PrivateMessage (RFC 9420, Section 6.3). epoch and
+// st are those of the message's epoch; the caller has compared the group.
+//
+// verify is called with the decrypted message and decides whether it is
+// genuine. It must check that the sender's leaf is not blank (RFC 9420,
+// Section 6.3.2) and verify the signature (Section 6.1), with the key and the
+// GroupContext of the message's epoch. Only if verify returns nil is the
+// message key used up; after any error st is as it was.
+//
+// The error is ErrAuth if a decryption fails, ErrKeyConsumed or ErrTooFar if
+// the key is gone or too far ahead, ErrMalformed or a *mls.RuleError for
+// content that is not as it must be, and verify's error as it came.
+func UnprotectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, m *PrivateMessage, verify func(*AuthenticatedContent) error) (*AuthenticatedContent, error) {
+	if verify == nil {
+		return nil, errors.New("mls: UnprotectPrivate without a function to verify the message")
+	}
+	contentAAD, senderAAD, err := m.aads()
+	if err != nil {
+		return nil, err
+	}
+	sender, err := m.openSenderData(s, epoch, senderAAD)
+	if err != nil {
+		return nil, err
+	}
+	var a *AuthenticatedContent
+	// Open refuses a leaf outside of the tree before it uses the index.
+	err = st.Open(sender.leaf, m.ContentType.ratchet(), sender.generation, func(key mls.Secret, nonce []byte) error {
+		plaintext, err := s.Open(key, sender.guardNonce(nonce), contentAAD, m.Ciphertext)
+		if err != nil {
+			return err
+		}
+		if a, err = m.decodeContent(plaintext, sender.leaf); err != nil {
+			return err
+		}
+		return verify(a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// encodePrivateContent returns the plaintext of a PrivateMessage of at most limit
+// bytes (RFC 9420, Section 6.3.1).
+//
+//	struct {
+//	    select (PrivateMessage.content_type) {
+//	        case application: opaque application_data<V>;
+//	        case proposal:    Proposal proposal;
+//	        case commit:      Commit commit;
+//	    };
+//	    FramedContentAuthData auth;
+//	    opaque padding[length_of_padding];
+//	} PrivateMessageContent;
+func encodePrivateContent(a *AuthenticatedContent, padding, limit int) ([]byte, error) {
+	var b wire.Builder
+	b.Grow(a.sizeHint())
+	a.Content.encodeBody(&b)
+	a.auth().encode(&b, a.Content.ContentType)
+	out, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	if padding < 0 || padding > limit-len(out) {
+		return nil, mls.Invalid("6.3.1", "ciphertext-size",
+			"%d bytes of padding for a content of %d bytes", padding, len(out))
+	}
+	return append(out, make([]byte, padding)...), nil
+}
+
+// decodeContent reads a PrivateMessageContent.
+func (m *PrivateMessage) decodeContent(plaintext []byte, leaf mls.LeafIndex) (*AuthenticatedContent, error) {
+	a := &AuthenticatedContent{
+		WireFormat: WireFormatPrivateMessage,
+		Content: FramedContent{
+			GroupID:           bytes.Clone(m.GroupID),
+			Epoch:             m.Epoch,
+			Sender:            Member(leaf),
+			AuthenticatedData: bytes.Clone(m.AuthenticatedData),
+			ContentType:       m.ContentType,
+		},
+	}
+	r := wire.NewReader(plaintext)
+	a.Content.decodeBody(r)
+	auth := decodeAuthData(r, m.ContentType)
+	a.Signature, a.ConfirmationTag = auth.signature, auth.confirmationTag
+	padding := r.Raw(r.Len())
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	if !allZero(padding) {
+		return nil, mls.Invalid("6.3.1", "padding-not-zero", "padding, which is not all zero: %w", mls.ErrMalformed)
+	}
+	return a, nil
+}
+
+func allZero(p []byte) bool {
+	for _, v := range p {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
