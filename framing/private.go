@@ -16,8 +16,11 @@ import (
 // below the per-message limits of the AEADs (RFC 9420, Section 6.3.1).
 const MaxCiphertext = wire.MaxVector
 
-// reuseGuardSize is the size of SenderData.reuse_guard in bytes.
-const reuseGuardSize = 4
+// Sizes in bytes of SenderData.reuse_guard and of the whole SenderData.
+const (
+	reuseGuardSize = 4
+	senderDataSize = 4 + 4 + reuseGuardSize
+)
 
 // PrivateMessage is a message that is signed and encrypted (RFC 9420,
 // Section 6.3).
@@ -147,7 +150,8 @@ func (d *senderData) guardNonce(nonce []byte) []byte {
 // ProtectPrivate encrypts a signed message with the next key of the sender's
 // ratchet for its content type (RFC 9420, Section 6.3). The sender's leaf is
 // a.Content.Sender.Leaf. padding is the number of zero bytes to append to hide
-// the length of the content.
+// the length of the content. The result shares a's group ID and authenticated
+// data.
 //
 // The key is used up even if the message is never sent: whoever saves state
 // must save that of st before the message leaves. Errors before that leave st
@@ -163,10 +167,10 @@ func ProtectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedu
 	}
 	c := &a.Content
 	m := &PrivateMessage{
-		GroupID:           bytes.Clone(c.GroupID),
+		GroupID:           c.GroupID,
 		Epoch:             c.Epoch,
 		ContentType:       c.ContentType,
-		AuthenticatedData: bytes.Clone(c.AuthenticatedData),
+		AuthenticatedData: c.AuthenticatedData,
 	}
 	contentAAD, senderAAD, err := m.aads()
 	if err != nil {
@@ -191,7 +195,10 @@ func ProtectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedu
 
 // sealSenderData sets EncryptedSenderData. Its key depends on the ciphertext.
 func (m *PrivateMessage) sealSenderData(s *mls.Suite, epoch *keyschedule.EpochSecrets, d *senderData, aad []byte) error {
-	plaintext, err := wire.Marshal(d)
+	var b wire.Builder
+	b.Grow(senderDataSize)
+	d.Encode(&b)
+	plaintext, err := b.Bytes()
 	if err != nil {
 		return err
 	}
@@ -223,7 +230,8 @@ func (m *PrivateMessage) openSenderData(s *mls.Suite, epoch *keyschedule.EpochSe
 // genuine. It must check that the sender's leaf is not blank (RFC 9420,
 // Section 6.3.2) and verify the signature (Section 6.1), with the key and the
 // GroupContext of the message's epoch. Only if verify returns nil is the
-// message key used up; after any error st is as it was.
+// message key used up; after any error st is as it was. The result shares m's
+// group ID and authenticated data.
 //
 // The error is ErrAuth if a decryption fails, ErrKeyConsumed or ErrTooFar if
 // the key is gone or too far ahead, ErrMalformed or a *mls.RuleError for
@@ -232,22 +240,55 @@ func UnprotectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keysche
 	if verify == nil {
 		return nil, errors.New("mls: UnprotectPrivate without a function to verify the message")
 	}
+	from, err := OpenSender(s, epoch, m)
+	if err != nil {
+		return nil, err
+	}
+	return from.Unprotect(st, verify)
+}
+
+// PrivateSender is who claims to have sent a PrivateMessage, and with which key:
+// its decrypted SenderData (RFC 9420, Section 6.3.2). Any member could have
+// written it, until Unprotect has succeeded.
+type PrivateSender struct {
+	// Leaf is the sender's leaf, Generation counts the messages on the ratchet
+	// that the content type uses.
+	Leaf       mls.LeafIndex
+	Generation uint32
+
+	suite      *mls.Suite
+	message    *PrivateMessage
+	data       *senderData
+	contentAAD []byte
+}
+
+// OpenSender is the first half of [UnprotectPrivate]: it decrypts the sender
+// data. The error is ErrAuth if that fails.
+func OpenSender(s *mls.Suite, epoch *keyschedule.EpochSecrets, m *PrivateMessage) (*PrivateSender, error) {
 	contentAAD, senderAAD, err := m.aads()
 	if err != nil {
 		return nil, err
 	}
-	sender, err := m.openSenderData(s, epoch, senderAAD)
+	data, err := m.openSenderData(s, epoch, senderAAD)
 	if err != nil {
 		return nil, err
 	}
+	return &PrivateSender{
+		Leaf: data.leaf, Generation: data.generation, suite: s, message: m, data: data, contentAAD: contentAAD,
+	}, nil
+}
+
+// Unprotect is the second half of [UnprotectPrivate]: it decrypts the content
+// with the sender's key in st.
+func (p *PrivateSender) Unprotect(st *keyschedule.SecretTree, verify func(*AuthenticatedContent) error) (*AuthenticatedContent, error) {
 	var a *AuthenticatedContent
 	// Open refuses a leaf outside of the tree before it uses the index.
-	err = st.Open(sender.leaf, m.ContentType.ratchet(), sender.generation, func(key mls.Secret, nonce []byte) error {
-		plaintext, err := s.Open(key, sender.guardNonce(nonce), contentAAD, m.Ciphertext)
+	err := st.Open(p.Leaf, p.message.ContentType.ratchet(), p.Generation, func(key mls.Secret, nonce []byte) error {
+		plaintext, err := p.suite.Open(key, p.data.guardNonce(nonce), p.contentAAD, p.message.Ciphertext)
 		if err != nil {
 			return err
 		}
-		if a, err = m.decodeContent(plaintext, sender.leaf); err != nil {
+		if a, err = p.message.decodeContent(plaintext, p.Leaf); err != nil {
 			return err
 		}
 		return verify(a)
@@ -291,10 +332,10 @@ func (m *PrivateMessage) decodeContent(plaintext []byte, leaf mls.LeafIndex) (*A
 	a := &AuthenticatedContent{
 		WireFormat: WireFormatPrivateMessage,
 		Content: FramedContent{
-			GroupID:           bytes.Clone(m.GroupID),
+			GroupID:           m.GroupID,
 			Epoch:             m.Epoch,
 			Sender:            Member(leaf),
-			AuthenticatedData: bytes.Clone(m.AuthenticatedData),
+			AuthenticatedData: m.AuthenticatedData,
 			ContentType:       m.ContentType,
 		},
 	}
