@@ -181,9 +181,7 @@ func (e *EpochSecrets) TakeSecretTree(leaves uint32) *SecretTree {
 	if e.encryption.IsZero() {
 		return nil
 	}
-	encryption := e.encryption
-	e.encryption = mls.Secret{}
-	return NewSecretTree(e.suite, encryption, leaves, Bounds{})
+	return NewSecretTree(e.suite, e.encryption, leaves, Bounds{})
 }
 
 // Init returns the init_secret from which the next epoch follows, nil if e is

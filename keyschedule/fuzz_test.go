@@ -82,6 +82,8 @@ func seedTrees(f *testing.F, s *mls.Suite) [][]byte {
 			f.Fatal(err)
 		}
 		seeds = append(seeds, stateOf(f, tree))
+		tree.DropHandshakes()
+		seeds = append(seeds, stateOf(f, tree))
 	}
 	return seeds
 }
@@ -89,7 +91,7 @@ func seedTrees(f *testing.F, s *mls.Suite) [][]byte {
 func FuzzRestoreSecretTree(f *testing.F) {
 	s := suite1(f)
 	seeds := seedTrees(f, s)
-	wantSeeds(f, len(seeds), 20)
+	wantSeeds(f, len(seeds), 24)
 	for _, seed := range seeds {
 		f.Add(seed)
 	}

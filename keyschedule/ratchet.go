@@ -189,7 +189,7 @@ func (b Bounds) check(next uint64, generation uint32) error {
 // take returns the key of the next generation and moves past it.
 func (r *ratchet) take(s *mls.Suite, maxSkipped int) (generation uint32, key mls.Secret, nonce []byte, err error) {
 	if r.next == generations {
-		return 0, mls.Secret{}, nil, fmt.Errorf("%w: all generations of the ratchet are used", mls.ErrKeyConsumed)
+		return 0, mls.Secret{}, nil, fmt.Errorf("%w: the ratchet has no generation left", mls.ErrKeyConsumed)
 	}
 	generation = uint32(r.next)
 	a := r.to(s, generation, maxSkipped)
@@ -247,10 +247,12 @@ func use(key mls.Secret, nonce []byte, open func(mls.Secret, []byte) error) erro
 	return open(key, nonce)
 }
 
-func (r *ratchet) destroy() {
+// exhaust destroys all that the ratchet holds. It is left as one whose every
+// generation was used.
+func (r *ratchet) exhaust() {
 	r.secret.Destroy()
 	for _, k := range r.skipped {
 		k.keyNonce.Destroy()
 	}
-	*r = ratchet{}
+	*r = ratchet{next: generations}
 }

@@ -17,6 +17,8 @@ type SecretTree struct {
 	bounds Bounds
 	depth  uint8 // the level of the root: there are 2^depth leaves
 	root   *treeNode
+
+	applicationOnly bool // see DropHandshakes
 }
 
 // treeNode is a node of the secret tree, in one of three states: not reached
@@ -35,7 +37,7 @@ type treeNode struct {
 func NewSecretTree(s *mls.Suite, encryptionSecret mls.Secret, leaves uint32, b Bounds) *SecretTree {
 	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: treeDepth(leaves)}
 	if t.depth == 0 {
-		t.root = leafNode(s, encryptionSecret)
+		t.root = t.leafNode(encryptionSecret)
 	} else {
 		t.root = split(s, encryptionSecret)
 	}
@@ -63,7 +65,7 @@ func (t *SecretTree) Next(leaf mls.LeafIndex, kind RatchetKind) (generation uint
 	}
 	n, level := t.find(leaf)
 	if n.ratchets == nil {
-		n.become(grow(t.suite, n.secret, level, leaf))
+		n.become(t.grow(n.secret, level, leaf))
 		n, _ = t.find(leaf)
 	}
 	return n.ratchets[kind].take(t.suite, t.bounds.MaxSkipped)
@@ -87,13 +89,13 @@ func (t *SecretTree) Open(leaf mls.LeafIndex, kind RatchetKind, generation uint3
 		return n.ratchets[kind].open(t.suite, t.bounds, generation, open)
 	}
 	if err := t.bounds.check(0, generation); err != nil {
-		return err
+		return err // before the way to the leaf costs anything
 	}
 	// A forged message must leave no trace, so the nodes on the way to the
 	// leaf grow aside and take n's place only if the message opens.
-	grown := grow(t.suite, n.secret, level, leaf)
+	grown := t.grow(n.secret, level, leaf)
 	if err := grown.at(leaf, level).ratchets[kind].open(t.suite, t.bounds, generation, open); err != nil {
-		grown.destroy()
+		grown.each((*treeNode).destroy)
 		return err
 	}
 	n.become(grown)
@@ -102,7 +104,7 @@ func (t *SecretTree) Open(leaf mls.LeafIndex, kind RatchetKind, generation uint3
 
 // Generation returns the next generation of a ratchet: one past the greatest
 // that was consumed, 0 if none was. It is 2^32-1 also when that one is consumed,
-// and 0 for a leaf or a kind that does not exist.
+// and 0 for a ratchet that does not exist or was dropped.
 func (t *SecretTree) Generation(leaf mls.LeafIndex, kind RatchetKind) uint32 {
 	if t.check(leaf, kind) != nil {
 		return 0
@@ -114,12 +116,24 @@ func (t *SecretTree) Generation(leaf mls.LeafIndex, kind RatchetKind) uint32 {
 	return uint32(min(n.ratchets[kind].next, generations-1))
 }
 
+// DropHandshakes destroys the handshake ratchets, for an epoch that is over: a
+// proposal or a commit that comes late is of no use, while application messages
+// are (RFC 9420, Section 15.3). Asking for a handshake key is then
+// mls.ErrKeyConsumed. Handshake secrets of senders who were not heard yet go as
+// the node above them does, at the first application message.
+func (t *SecretTree) DropHandshakes() {
+	t.applicationOnly = true
+	t.root.each(func(n *treeNode) {
+		if n.ratchets != nil {
+			n.ratchets[Handshake].exhaust()
+		}
+	})
+}
+
 // Destroy clears everything in the tree; no keys can be had from it any more.
 func (t *SecretTree) Destroy() {
-	if t.root != nil {
-		t.root.destroy()
-		t.root = nil
-	}
+	t.root.each((*treeNode).destroy)
+	t.root = nil
 }
 
 func (t *SecretTree) check(leaf mls.LeafIndex, kind RatchetKind) error {
@@ -131,6 +145,9 @@ func (t *SecretTree) check(leaf mls.LeafIndex, kind RatchetKind) error {
 	}
 	if kind >= ratchetKinds {
 		return fmt.Errorf("mls: there is no ratchet of kind %d", uint8(kind))
+	}
+	if kind == Handshake && t.applicationOnly {
+		return fmt.Errorf("%w: the epoch is over", mls.ErrKeyConsumed)
 	}
 	return nil
 }
@@ -175,27 +192,31 @@ var contextLeft, contextRight = []byte("left"), []byte("right")
 
 // leafNode returns a leaf with the ratchets that its secret gives (RFC 9420,
 // Section 9).
-func leafNode(s *mls.Suite, secret mls.Secret) *treeNode {
-	return &treeNode{ratchets: &[ratchetKinds]ratchet{
-		Handshake:   {secret: s.ExpandWithLabel(secret, labelHandshake, nil, s.HashSize())},
-		Application: {secret: s.ExpandWithLabel(secret, labelApplication, nil, s.HashSize())},
-	}}
+func (t *SecretTree) leafNode(secret mls.Secret) *treeNode {
+	s, ratchets := t.suite, new([ratchetKinds]ratchet)
+	ratchets[Application].secret = s.ExpandWithLabel(secret, labelApplication, nil, s.HashSize())
+	if t.applicationOnly {
+		ratchets[Handshake].exhaust()
+	} else {
+		ratchets[Handshake].secret = s.ExpandWithLabel(secret, labelHandshake, nil, s.HashSize())
+	}
+	return &treeNode{ratchets: ratchets}
 }
 
 // grow returns what the node with that secret, at that level, becomes when leaf
 // is reached. It leaves secret alone and shares nothing with it.
-func grow(s *mls.Suite, secret mls.Secret, level uint8, leaf mls.LeafIndex) *treeNode {
+func (t *SecretTree) grow(secret mls.Secret, level uint8, leaf mls.LeafIndex) *treeNode {
 	if level == 0 {
-		return leafNode(s, secret)
+		return t.leafNode(secret)
 	}
-	top := split(s, secret)
+	top := split(t.suite, secret)
 	n := top
 	for level--; level > 0; level-- {
 		n = n.child(leaf, level)
-		n.become(split(s, n.secret))
+		n.become(split(t.suite, n.secret))
 	}
 	n = n.child(leaf, 0)
-	n.become(leafNode(s, n.secret))
+	n.become(t.leafNode(n.secret))
 	return top
 }
 
@@ -206,17 +227,22 @@ func (n *treeNode) become(next *treeNode) {
 	*n = *next
 }
 
-func (n *treeNode) destroy() {
+// each calls f for every node at and below n, the lower ones first.
+func (n *treeNode) each(f func(*treeNode)) {
 	if n == nil {
 		return
 	}
+	n.left.each(f)
+	n.right.each(f)
+	f(n)
+}
+
+// destroy clears what n itself holds.
+func (n *treeNode) destroy() {
 	n.secret.Destroy()
-	n.left.destroy()
-	n.right.destroy()
 	if n.ratchets != nil {
 		for k := range n.ratchets {
-			n.ratchets[k].destroy()
+			n.ratchets[k].exhaust()
 		}
 	}
-	*n = treeNode{}
 }

@@ -400,6 +400,7 @@ func TestRestoreSecretTreeRefuses(t *testing.T) {
 			skipped := st.Leaves[0].Application.Skipped
 			skipped[1].KeyNonce = skipped[1].KeyNonce[1:]
 		},
+		"handshakes dropped, one kept": func(st *treeState) { st.ApplicationOnly = true },
 		"encryption_secret": func(st *treeState) {
 			st.Leaves = nil
 			st.Nodes = []nodeState{{Index: nodeIndex(3, 0), Secret: make([]byte, 32)}}
@@ -445,4 +446,45 @@ func TestSavedNodesHaveArrayIndices(t *testing.T) {
 	if want := []uint64{2, 5, 11}; !slices.Equal(indices, want) {
 		t.Errorf("copath of leaf 0 in a tree of 8 is %v, want %v", indices, want)
 	}
+}
+
+func TestDropHandshakes(t *testing.T) {
+	s := suite1(t)
+	tree := newTestTree(t, 8, Bounds{})
+	wantErr(t, "opening", opens(tree, 2), nil)
+	err := tree.Open(0, Handshake, 1, func(mls.Secret, []byte) error { return nil })
+	wantErr(t, "a commit in time", err, nil)
+	n, _ := tree.find(0)
+	handshake := &n.ratchets[Handshake]
+	secret, skipped := handshake.secret.UnsafeBytes(), handshake.skipped[0].keyNonce.UnsafeBytes()
+	tree.DropHandshakes()
+	wantCleared(t, "a handshake ratchet secret", secret)
+	wantCleared(t, "a skipped handshake key", skipped)
+
+	ref := referenceFor(t, s.ID())
+	for range 2 { // the second time from saved state
+		for _, leaf := range []mls.LeafIndex{0, 5} { // heard before, and not
+			for _, g := range []uint32{0, 1, 2} {
+				err := tree.Open(leaf, Handshake, g, func(mls.Secret, []byte) error { return nil })
+				wantErr(t, "a commit that is late", err, mls.ErrKeyConsumed)
+			}
+			_, _, _, err := tree.Next(leaf, Handshake)
+			wantErr(t, "a commit to be sent", err, mls.ErrKeyConsumed)
+			if _, _, _, err = tree.Next(leaf, Application); err != nil {
+				t.Error(err)
+			}
+		}
+		data := stateOf(t, tree)
+		nodes := ref.nodes(fill(1, s.HashSize()), 3, 5)
+		if bytes.Contains(data, ref.ratchet(nodes[3], Handshake, 0)[0]) {
+			t.Error("a sender who is heard late leaves a handshake ratchet")
+		}
+		if tree, err = RestoreSecretTree(s, data, Bounds{}); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(stateOf(t, tree), data) {
+			t.Error("the restored tree has another state")
+		}
+	}
+	wantErr(t, "a skipped application message", opens(tree, 1), nil)
 }

@@ -14,6 +14,8 @@ type treeState struct {
 	Depth   uint8           `cbor:"3,keyasint"`
 	Nodes   []nodeState     `cbor:"4,keyasint"`
 	Leaves  []leafState     `cbor:"5,keyasint"`
+
+	ApplicationOnly bool `cbor:"6,keyasint,omitempty"`
 }
 
 // nodeState is a node that was not reached. Index is its place in the array
@@ -66,6 +68,8 @@ func (t *SecretTree) MarshalState() ([]byte, error) {
 		Depth:   t.depth,
 		Nodes:   []nodeState{},
 		Leaves:  []leafState{},
+
+		ApplicationOnly: t.applicationOnly,
 	}
 	st.add(t.root, t.depth, 0)
 	return state.Marshal(st)
@@ -124,7 +128,7 @@ func RestoreSecretTree(s *mls.Suite, data []byte, b Bounds) (*SecretTree, error)
 	if st.Depth > maxDepth {
 		return nil, malformed("a tree of depth %d", st.Depth)
 	}
-	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: st.Depth}
+	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: st.Depth, applicationOnly: st.ApplicationOnly}
 	restored := treeReader{treeState: st, tree: t}
 	root, err := restored.node(st.Depth, 0)
 	if err != nil {
@@ -191,6 +195,9 @@ func (r *treeReader) leaf(position uint64) (*treeNode, error) {
 	}
 	st := r.Leaves[0]
 	r.Leaves = r.Leaves[1:]
+	if r.ApplicationOnly && st.Handshake.Next != generations {
+		return nil, malformed("a handshake ratchet that was dropped")
+	}
 	n := &treeNode{ratchets: new([ratchetKinds]ratchet)}
 	for k, saved := range st.ratchets() {
 		if err := n.ratchets[k].restore(r.tree.suite, saved); err != nil {
