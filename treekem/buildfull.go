@@ -119,10 +119,7 @@ func (b *fullBuilder) heads(f *forge, x NodeIndex) ([]*node, error) {
 	heads := make([]*node, x.Level())
 	errs := make([]error, x.Level())
 	build := func(f *forge, k int, head NodeIndex) {
-		var stale string
-		if !head.IsLeaf() {
-			stale = string(mls.RandomSecret(b.suite.HashSize()).UnsafeBytes())
-		}
+		stale := string(mls.RandomSecret(b.suite.HashSize()).UnsafeBytes())
 		heads[k], errs[k] = b.chain(f, head, stale)
 	}
 	var wg sync.WaitGroup

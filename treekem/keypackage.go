@@ -3,6 +3,7 @@ package treekem
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/treekem/mls"
@@ -127,6 +128,9 @@ func (k *KeyPackage) verify(s *mls.Suite, now time.Time, allowExpired bool) erro
 	if err := k.LeafNode.Check(s, now, allowExpired); err != nil {
 		return err
 	}
+	if err := k.LeafNode.Capabilities.covers(s); err != nil {
+		return err
+	}
 	if err := k.LeafNode.VerifySignature(s, nil, 0); err != nil {
 		return err
 	}
@@ -142,6 +146,20 @@ func (k *KeyPackage) verify(s *mls.Suite, now time.Time, allowExpired bool) erro
 		return mls.Invalid("10", "extension-capability", "key package extension %v that is not in the leaf's capabilities", t)
 	}
 	return k.verifySignature(s)
+}
+
+// covers checks that the capabilities of a prospective member list the version
+// and the suite.
+func (c *Capabilities) covers(s *mls.Suite) error {
+	if !slices.Contains(c.Versions, mls.MLS10) {
+		// RFC 9420, Section 11.1: all members support the version in use.
+		return mls.Invalid("11.1", "version-capability", "capabilities without version %v", mls.MLS10)
+	}
+	if !slices.Contains(c.CipherSuites, s.ID()) {
+		// RFC 9420, Section 11.1: all members support the cipher suite in use.
+		return mls.Invalid("11.1", "cipher-suite-capability", "capabilities without cipher suite %v", s.ID())
+	}
+	return nil
 }
 
 func (k *KeyPackage) verifySignature(s *mls.Suite) error {

@@ -184,9 +184,14 @@ func verifyLeaf(s *mls.Suite, b *wire.Builder, source LeafNodeSource, key, signa
 
 // Check checks the rules for a leaf node that need neither its group nor its
 // signature (RFC 9420, Sections 7.2 and 7.3): its keys are the suite's, its
-// capabilities cover the suite and what the leaf node itself uses, an X.509
-// end entity is for the signature key, and now is within a key package's
-// lifetime unless allowExpired is set.
+// capabilities cover what the leaf node itself uses, an X.509 end entity is for
+// the signature key, and now is within a key package's lifetime unless
+// allowExpired is set.
+//
+// That the capabilities list the group's version and suite is asked of key
+// packages only ([KeyPackage.Verify]): the leaf nodes of members who evidently
+// use both are not refused for leaving them out, and some of the working
+// group's known answers do.
 func (l *LeafNode) Check(s *mls.Suite, now time.Time, allowExpired bool) error {
 	if err := s.ValidatePublicKey(l.EncryptionKey); err != nil {
 		return err
@@ -197,7 +202,7 @@ func (l *LeafNode) Check(s *mls.Suite, now time.Time, allowExpired bool) error {
 	if err := l.Credential.CheckKey(s, l.SignatureKey); err != nil {
 		return err
 	}
-	if err := l.checkCapabilities(s); err != nil {
+	if err := l.checkCapabilities(); err != nil {
 		return err
 	}
 	if l.Source == SourceKeyPackage && !allowExpired && !l.Lifetime.Contains(now) {
@@ -207,16 +212,8 @@ func (l *LeafNode) Check(s *mls.Suite, now time.Time, allowExpired bool) error {
 	return nil
 }
 
-func (l *LeafNode) checkCapabilities(s *mls.Suite) error {
+func (l *LeafNode) checkCapabilities() error {
 	c := &l.Capabilities
-	if !slices.Contains(c.Versions, mls.MLS10) {
-		// RFC 9420, Section 11.1: all members support the version in use.
-		return mls.Invalid("11.1", "leaf-version", "capabilities without version %v", mls.MLS10)
-	}
-	if !slices.Contains(c.CipherSuites, s.ID()) {
-		// RFC 9420, Section 11.1: all members support the cipher suite in use.
-		return mls.Invalid("11.1", "leaf-cipher-suite", "capabilities without cipher suite %v", s.ID())
-	}
 	if slices.ContainsFunc(c.Extensions, defaultExtension) || slices.ContainsFunc(c.Proposals, defaultProposal) {
 		// RFC 9420, Section 7.2: default types MUST NOT be listed.
 		return mls.Invalid("7.2", "default-capability", "capabilities that list a default type")

@@ -1,0 +1,46 @@
+package treekem
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/treekem/mls"
+)
+
+// checkTree fails the test if anything that the tree keeps is stale.
+func checkTree(t testing.TB, tree *Tree) {
+	t.Helper()
+	if err := tree.CheckAggregates(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func treeBytes(t testing.TB, tree *Tree) []byte {
+	t.Helper()
+	p, err := tree.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func sameTree(t testing.TB, a, b *Tree) {
+	t.Helper()
+	if !bytes.Equal(treeBytes(t, a), treeBytes(t, b)) || !bytes.Equal(a.Hash(), b.Hash()) || a.Width() != b.Width() {
+		t.Errorf("trees differ:\n%v\n%v", a, b)
+	}
+}
+
+// wantRule fails the test unless err is the breach of a rule.
+func wantRule(t testing.TB, err error, section, rule string) *mls.RuleError {
+	t.Helper()
+	var r *mls.RuleError
+	if !errors.As(err, &r) || r.Section != section || r.Rule != rule {
+		t.Fatalf("got %v, want a breach of %s/%s", err, section, rule)
+	}
+	if !errors.Is(err, mls.ErrInvalid) {
+		t.Errorf("%v does not wrap ErrInvalid", err)
+	}
+	return r
+}
