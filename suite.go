@@ -86,7 +86,7 @@ func (s *Suite) NewHash() hash.Hash { return s.hash.new() }
 
 // Hash returns the hash of the parts, one after another.
 func (s *Suite) Hash(parts ...[]byte) []byte {
-	out := make([]byte, 0, maxHash)
+	out := make([]byte, 0, s.hash.size())
 	if len(parts) == 1 {
 		return s.hash.sum(out, parts[0])
 	}
@@ -103,7 +103,7 @@ func (s *Suite) Hash(parts ...[]byte) []byte {
 
 // MAC returns HMAC(key, data) (RFC 9420, Section 5.1).
 func (s *Suite) MAC(key Secret, data []byte) []byte {
-	return s.hash.hmac(make([]byte, 0, maxHash), key.key(), data)
+	return s.hash.hmac(make([]byte, 0, s.hash.size()), key.key(), data)
 }
 
 // VerifyMAC reports whether tag is HMAC(key, data). A shorter or longer tag is
