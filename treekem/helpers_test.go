@@ -3,20 +3,19 @@ package treekem
 import (
 	"bytes"
 	"errors"
-	"testing"
 
 	"github.com/treekem/mls"
 )
 
 // checkTree fails the test if anything that the tree keeps is stale.
-func checkTree(t testing.TB, tree *Tree) {
+func checkTree(t tb, tree *Tree) {
 	t.Helper()
 	if err := tree.CheckAggregates(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func treeBytes(t testing.TB, tree *Tree) []byte {
+func treeBytes(t tb, tree *Tree) []byte {
 	t.Helper()
 	p, err := tree.Bytes()
 	if err != nil {
@@ -25,7 +24,7 @@ func treeBytes(t testing.TB, tree *Tree) []byte {
 	return p
 }
 
-func sameTree(t testing.TB, a, b *Tree) {
+func sameTree(t tb, a, b *Tree) {
 	t.Helper()
 	if !bytes.Equal(treeBytes(t, a), treeBytes(t, b)) || !bytes.Equal(a.Hash(), b.Hash()) || a.Width() != b.Width() {
 		t.Errorf("trees differ:\n%v\n%v", a, b)
@@ -33,7 +32,7 @@ func sameTree(t testing.TB, a, b *Tree) {
 }
 
 // wantRule fails the test unless err is the breach of a rule.
-func wantRule(t testing.TB, err error, section, rule string) *mls.RuleError {
+func wantRule(t tb, err error, section, rule string) *mls.RuleError {
 	t.Helper()
 	var r *mls.RuleError
 	if !errors.As(err, &r) || r.Section != section || r.Rule != rule {
@@ -43,4 +42,12 @@ func wantRule(t testing.TB, err error, section, rule string) *mls.RuleError {
 		t.Errorf("%v does not wrap ErrInvalid", err)
 	}
 	return r
+}
+
+// tb is what the helpers need of a test, be it package testing's or rapid's.
+type tb interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
