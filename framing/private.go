@@ -237,9 +237,6 @@ func (m *PrivateMessage) openSenderData(s *mls.Suite, epoch *keyschedule.EpochSe
 // the key is gone or too far ahead, ErrMalformed or a *mls.RuleError for
 // content that is not as it must be, and verify's error as it came.
 func UnprotectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, m *PrivateMessage, verify func(*AuthenticatedContent) error) (*AuthenticatedContent, error) {
-	if verify == nil {
-		return nil, errors.New("mls: UnprotectPrivate without a function to verify the message")
-	}
 	from, err := OpenSender(s, epoch, m)
 	if err != nil {
 		return nil, err
@@ -248,8 +245,9 @@ func UnprotectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keysche
 }
 
 // PrivateSender is who claims to have sent a PrivateMessage, and with which key:
-// its decrypted SenderData (RFC 9420, Section 6.3.2). Any member could have
-// written it, until Unprotect has succeeded.
+// its decrypted SenderData (RFC 9420, Section 6.3.2). It lets a receiver look at
+// the sender's leaf, which must not be blank, before any key is derived for it.
+// Any member could have written it, until Unprotect has succeeded.
 type PrivateSender struct {
 	// Leaf is the sender's leaf, Generation counts the messages on the ratchet
 	// that the content type uses.
@@ -279,8 +277,11 @@ func OpenSender(s *mls.Suite, epoch *keyschedule.EpochSecrets, m *PrivateMessage
 }
 
 // Unprotect is the second half of [UnprotectPrivate]: it decrypts the content
-// with the sender's key in st.
+// with the sender's key in st, and has the same errors.
 func (p *PrivateSender) Unprotect(st *keyschedule.SecretTree, verify func(*AuthenticatedContent) error) (*AuthenticatedContent, error) {
+	if verify == nil {
+		return nil, errors.New("mls: a PrivateMessage is unprotected without a function to verify it")
+	}
 	var a *AuthenticatedContent
 	// Open refuses a leaf outside of the tree before it uses the index.
 	err := st.Open(p.Leaf, p.message.ContentType.ratchet(), p.Generation, func(key mls.Secret, nonce []byte) error {

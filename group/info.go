@@ -1,0 +1,62 @@
+package group
+
+import (
+	"crypto/rand"
+	"slices"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/framing"
+)
+
+// InfoOptions says what a GroupInfo carries.
+type InfoOptions struct {
+	// Tree includes the ratchet tree (RFC 9420, Section 12.4.3.3).
+	Tree bool
+	// ExternalPub includes the key that external joiners need (Section
+	// 12.4.3.2).
+	ExternalPub bool
+	// Extensions are further extensions.
+	Extensions []mls.Extension
+}
+
+// GroupInfo describes the current epoch, signed (RFC 9420, Section 12.4.3).
+func (g *Group) GroupInfo(opt InfoOptions) (*framing.GroupInfo, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	return groupInfo(g.view, g.secrets, opt)
+}
+
+func groupInfo(v *view, s *secrets, opt InfoOptions) (*framing.GroupInfo, error) {
+	exts := slices.Clone(opt.Extensions)
+	if opt.Tree {
+		tree, err := v.tree.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		exts = append(exts, mls.Extension{Type: mls.ExtensionRatchetTree, Data: tree})
+	}
+	if opt.ExternalPub {
+		data, err := framing.EncodeExternalPub(s.epoch.ExternalPub())
+		if err != nil {
+			return nil, err
+		}
+		exts = append(exts, mls.Extension{Type: mls.ExtensionExternalPub, Data: data})
+	}
+	info := &framing.GroupInfo{
+		GroupContext:    v.context,
+		Extensions:      append(exts, greaseExtension()),
+		ConfirmationTag: v.confirmationTag,
+		Signer:          s.private.Leaf(),
+	}
+	return info, info.Sign(v.suite, s.signer)
+}
+
+// greaseExtension is an extension that nobody knows, so that receivers keep
+// ignoring what they don't know (RFC 9420, Section 12.4.3 and 13.5).
+func greaseExtension() mls.Extension {
+	var b [5]byte
+	rand.Read(b[:])
+	nibble := uint16(b[0] % 15)
+	return mls.Extension{Type: mls.ExtensionType(nibble<<12 | 0x0a00 | nibble<<4 | 0x0a), Data: b[1:]}
+}

@@ -1,0 +1,473 @@
+package group
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"slices"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/internal/state"
+	"github.com/treekem/mls/internal/wire"
+	"github.com/treekem/mls/keyschedule"
+	"github.com/treekem/mls/treekem"
+)
+
+// stateVersion is the version of the saved form.
+const stateVersion = 1
+
+// savedGroup is the saved form of a Group: deterministic CBOR, its wire
+// structures in the RFC's own encoding. New fields are added under new keys and
+// a new version.
+type savedGroup struct {
+	Version   uint          `cbor:"1,keyasint"`
+	Epoch     savedEpoch    `cbor:"2,keyasint"`
+	Removed   bool          `cbor:"3,keyasint,omitempty"`
+	Proposals [][]byte      `cbor:"4,keyasint,omitempty"`
+	Updates   []savedUpdate `cbor:"5,keyasint,omitempty"`
+	Sent      []savedSent   `cbor:"6,keyasint,omitempty"`
+	Past      []savedPast   `cbor:"7,keyasint,omitempty"`
+}
+
+// savedEpoch is an epoch: its public view and its secrets.
+type savedEpoch struct {
+	Suite           uint16 `cbor:"1,keyasint"`
+	Context         []byte `cbor:"2,keyasint"`
+	Tree            []byte `cbor:"3,keyasint"`
+	ConfirmationTag []byte `cbor:"4,keyasint"`
+	ReInit          []byte `cbor:"5,keyasint,omitempty"`
+	Secrets         []byte `cbor:"6,keyasint,omitempty"`
+	Ratchets        []byte `cbor:"7,keyasint,omitempty"`
+	Private         []byte `cbor:"8,keyasint,omitempty"`
+	SignatureKey    []byte `cbor:"9,keyasint,omitempty"`
+	// Leaf is what a removed member still knows of its keys.
+	Leaf uint32 `cbor:"10,keyasint,omitempty"`
+}
+
+type savedUpdate struct {
+	Key          []byte `cbor:"1,keyasint"`
+	SignatureKey []byte `cbor:"2,keyasint"`
+}
+
+type savedSent struct {
+	Hash []byte `cbor:"1,keyasint"`
+	Kind uint8  `cbor:"2,keyasint"`
+}
+
+type savedPast struct {
+	Context  []byte      `cbor:"1,keyasint"`
+	Epoch    uint64      `cbor:"2,keyasint"`
+	Width    uint32      `cbor:"3,keyasint"`
+	Differ   []savedLeaf `cbor:"4,keyasint,omitempty"`
+	Secrets  []byte      `cbor:"5,keyasint"`
+	Ratchets []byte      `cbor:"6,keyasint"`
+}
+
+type savedLeaf struct {
+	Leaf uint32 `cbor:"1,keyasint"`
+	// Node is the encoded leaf node; empty for a blank leaf.
+	Node []byte `cbor:"2,keyasint,omitempty"`
+}
+
+// State is the whole state of the group, to be continued by [Restore]: secret,
+// but for signature keys, which stay with their Signers. No consumed key is in
+// it. Save it before handing out what Protect, Propose or Commit made.
+func (g *Group) State() ([]byte, error) {
+	saved := savedGroup{Version: stateVersion, Removed: g.removed}
+	var err error
+	if saved.Epoch, err = saveEpoch(g.view, g.secrets, g.removed); err != nil {
+		return nil, err
+	}
+	for _, p := range g.proposals.order {
+		encoded, err := wire.Marshal(p.content)
+		if err != nil {
+			return nil, err
+		}
+		saved.Proposals = append(saved.Proposals, encoded)
+	}
+	for _, u := range g.updates {
+		saved.Updates = append(saved.Updates, savedUpdate{Key: u.key.Secret().UnsafeBytes(), SignatureKey: u.signer.Public()})
+	}
+	slices.SortFunc(saved.Updates, func(a, b savedUpdate) int { return bytes.Compare(a.Key, b.Key) })
+	for hash, kind := range g.sent {
+		saved.Sent = append(saved.Sent, savedSent{hash[:], uint8(kind)})
+	}
+	slices.SortFunc(saved.Sent, func(a, b savedSent) int { return bytes.Compare(a.Hash, b.Hash) })
+	for _, p := range g.past {
+		past, err := p.save(g.tree)
+		if err != nil {
+			return nil, err
+		}
+		saved.Past = append(saved.Past, past)
+	}
+	return state.Marshal(saved)
+}
+
+func saveEpoch(v *view, s *secrets, removed bool) (savedEpoch, error) {
+	e := savedEpoch{Suite: uint16(v.suite.ID()), Context: v.contextBytes, ConfirmationTag: v.confirmationTag}
+	var err error
+	if e.Tree, err = v.tree.Bytes(); err != nil {
+		return e, err
+	}
+	if v.reinit != nil {
+		if e.ReInit, err = wire.Marshal(v.reinit); err != nil {
+			return e, err
+		}
+	}
+	if removed {
+		e.Leaf = uint32(s.private.Leaf())
+		return e, nil
+	}
+	e.SignatureKey = s.signer.Public()
+	if e.Private, err = s.private.MarshalState(); err != nil {
+		return e, err
+	}
+	if e.Secrets, err = s.epoch.MarshalState(); err != nil {
+		return e, err
+	}
+	e.Ratchets, err = s.ratchets.MarshalState()
+	return e, err
+}
+
+// save writes a past epoch, its roster as the differences from the current
+// tree.
+func (p *pastEpoch) save(tree *treekem.Tree) (savedPast, error) {
+	s := savedPast{Context: p.contextBytes, Epoch: p.number, Width: p.roster.width}
+	changed := p.roster.tree.ChangedLeaves(tree)
+	for i := range p.roster.differ {
+		changed = append(changed, i)
+	}
+	slices.Sort(changed)
+	for _, i := range slices.Compact(changed) {
+		if uint32(i) >= p.roster.width {
+			continue
+		}
+		leaf := savedLeaf{Leaf: uint32(i)}
+		if node, ok := p.roster.leaf(i); ok {
+			var err error
+			if leaf.Node, err = wire.Marshal(node); err != nil {
+				return s, err
+			}
+		}
+		s.Differ = append(s.Differ, leaf)
+	}
+	var err error
+	if s.Secrets, err = p.secrets.MarshalState(); err != nil {
+		return s, err
+	}
+	s.Ratchets, err = p.ratchets.MarshalState()
+	return s, err
+}
+
+// Restore continues a group from its saved state. signers hold the keys that
+// the state refers to: the current one, and those of pending own updates.
+func Restore(cfg Config, saved []byte, signers ...mls.Signer) (*Group, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	var s savedGroup
+	if err := state.Unmarshal(saved, &s); err != nil {
+		return nil, err
+	}
+	if s.Version != stateVersion {
+		return nil, mls.ErrUnsupported
+	}
+	g := &Group{cfg: cfg, removed: s.Removed}
+	if g.view, g.secrets, err = restoreEpoch(&cfg, &s.Epoch, s.Removed, signers); err != nil {
+		return nil, err
+	}
+	if err := g.restoreProposals(&s, signers); err != nil {
+		return nil, err
+	}
+	for i := range s.Past {
+		p, err := restorePast(&cfg, g.view, &s.Past[i])
+		if err != nil {
+			return nil, err
+		}
+		g.past = append(g.past, p)
+	}
+	return g, nil
+}
+
+func restoreEpoch(cfg *Config, e *savedEpoch, removed bool, signers []mls.Signer) (*view, *secrets, error) {
+	suite, err := mls.LookupSuite(mls.CipherSuite(e.Suite))
+	if err != nil {
+		return nil, nil, err
+	}
+	var context keyschedule.GroupContext
+	if err := wire.Unmarshal(e.Context, &context); err != nil {
+		return nil, nil, err
+	}
+	tree, err := treekem.ParseTree(suite, e.Tree, cfg.Limits.MaxLeaves)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := newView(suite, context, tree)
+	if err != nil {
+		return nil, nil, err
+	}
+	v.confirm(e.ConfirmationTag)
+	if e.ReInit != nil {
+		v.reinit = new(framing.ReInit)
+		if err := wire.Unmarshal(e.ReInit, v.reinit); err != nil {
+			return nil, nil, err
+		}
+	}
+	s, err := restoreSecrets(cfg, v, e, removed, signers)
+	return v, s, err
+}
+
+func restoreSecrets(cfg *Config, v *view, e *savedEpoch, removed bool, signers []mls.Signer) (*secrets, error) {
+	if removed {
+		return &secrets{
+			epoch: new(keyschedule.EpochSecrets), ratchets: new(keyschedule.SecretTree),
+			private: treekem.NewPrivate(v.suite, mls.LeafIndex(e.Leaf), nil),
+		}, nil
+	}
+	s := &secrets{}
+	var err error
+	if s.signer, err = findSigner(signers, e.SignatureKey); err != nil {
+		return nil, err
+	}
+	if s.private, err = treekem.RestorePrivate(v.suite, e.Private); err != nil {
+		return nil, err
+	}
+	if err := s.private.Check(v.tree); err != nil {
+		return nil, err
+	}
+	if s.epoch, err = keyschedule.RestoreEpochSecrets(v.suite, e.Secrets); err != nil {
+		return nil, err
+	}
+	s.ratchets, err = keyschedule.RestoreSecretTree(v.suite, e.Ratchets, cfg.Limits.bounds())
+	return s, err
+}
+
+func findSigner(signers []mls.Signer, key []byte) (mls.Signer, error) {
+	for _, s := range signers {
+		if s != nil && bytes.Equal(s.Public(), key) {
+			return s, nil
+		}
+	}
+	return nil, errors.New("mls: Restore was given no Signer for a signature key of the state")
+}
+
+func (g *Group) restoreProposals(s *savedGroup, signers []mls.Signer) error {
+	for _, encoded := range s.Proposals {
+		ac := new(framing.AuthenticatedContent)
+		if err := wire.Unmarshal(encoded, ac); err != nil {
+			return err
+		}
+		if ac.Content.Proposal == nil {
+			return mls.ErrMalformed
+		}
+		ref, err := ac.ProposalRef(g.suite)
+		if err != nil {
+			return err
+		}
+		g.proposals.put(&proposal{body: ac.Content.Proposal, sender: ac.Content.Sender, ref: ref, content: ac})
+	}
+	for _, u := range s.Updates {
+		signer, err := findSigner(signers, u.SignatureKey)
+		if err != nil {
+			return err
+		}
+		key, err := g.suite.NewPrivateKey(mls.NewSecret(u.Key))
+		if err != nil {
+			return err
+		}
+		if g.updates == nil {
+			g.updates = make(map[string]ownUpdate)
+		}
+		g.updates[string(key.Public())] = ownUpdate{key, signer}
+	}
+	for _, m := range s.Sent {
+		if len(m.Hash) != sha256.Size {
+			return mls.ErrMalformed
+		}
+		if g.sent == nil {
+			g.sent = make(map[[sha256.Size]byte]framing.ContentType)
+		}
+		g.sent[[sha256.Size]byte(m.Hash)] = framing.ContentType(m.Kind)
+	}
+	return nil
+}
+
+func restorePast(cfg *Config, v *view, s *savedPast) (*pastEpoch, error) {
+	p := &pastEpoch{contextBytes: s.Context, number: s.Epoch, roster: roster{tree: v.tree, width: s.Width}}
+	for _, d := range s.Differ {
+		if p.roster.differ == nil {
+			p.roster.differ = make(map[mls.LeafIndex]*treekem.LeafNode)
+		}
+		var node *treekem.LeafNode
+		if len(d.Node) > 0 {
+			node = new(treekem.LeafNode)
+			if err := wire.Unmarshal(d.Node, node); err != nil {
+				return nil, err
+			}
+		}
+		p.roster.differ[mls.LeafIndex(d.Leaf)] = node
+	}
+	var err error
+	if p.secrets, err = keyschedule.RestoreEpochSecrets(v.suite, s.Secrets); err != nil {
+		return nil, err
+	}
+	p.ratchets, err = keyschedule.RestoreSecretTree(v.suite, s.Ratchets, cfg.Limits.bounds())
+	return p, err
+}
+
+// savedStaged is the saved form of an own pending commit.
+type savedStaged struct {
+	Version uint         `cbor:"1,keyasint"`
+	Base    []byte       `cbor:"2,keyasint"`
+	Next    savedEpoch   `cbor:"3,keyasint"`
+	Message []byte       `cbor:"4,keyasint"`
+	Welcome []byte       `cbor:"5,keyasint,omitempty"`
+	Changes savedChanges `cbor:"6,keyasint"`
+}
+
+type savedChanges struct {
+	Added    []savedChange `cbor:"1,keyasint,omitempty"`
+	Removed  []savedChange `cbor:"2,keyasint,omitempty"`
+	Updated  []savedChange `cbor:"3,keyasint,omitempty"`
+	Replaced bool          `cbor:"4,keyasint,omitempty"`
+	PSKs     [][]byte      `cbor:"5,keyasint,omitempty"`
+	Path     bool          `cbor:"6,keyasint,omitempty"`
+}
+
+type savedChange struct {
+	Leaf uint32 `cbor:"1,keyasint"`
+	Old  []byte `cbor:"2,keyasint,omitempty"`
+	New  []byte `cbor:"3,keyasint,omitempty"`
+}
+
+// State is the state of an own pending commit, to be continued by
+// [Group.RestoreStaged] on the group's own restored state. It holds the secrets
+// of the next epoch.
+func (s *Staged) State() ([]byte, error) {
+	if s.secret == nil || s.message == nil {
+		return nil, errors.New("mls: only an own commit has a state to save: process a received one again")
+	}
+	saved := savedStaged{Version: stateVersion, Base: s.base.contextBytes, Message: s.message, Welcome: s.welcome}
+	var err error
+	if saved.Next, err = saveEpoch(s.next, s.secret, false); err != nil {
+		return nil, err
+	}
+	if saved.Changes, err = s.changes.save(); err != nil {
+		return nil, err
+	}
+	return state.Marshal(saved)
+}
+
+// RestoreStaged continues an own pending commit from its saved state. The group
+// must be in the epoch that it was made in. signers hold the keys that the state
+// refers to.
+func (g *Group) RestoreStaged(saved []byte, signers ...mls.Signer) (*Staged, error) {
+	var s savedStaged
+	if err := state.Unmarshal(saved, &s); err != nil {
+		return nil, err
+	}
+	if s.Version != stateVersion {
+		return nil, mls.ErrUnsupported
+	}
+	if !bytes.Equal(s.Base, g.contextBytes) {
+		return nil, mls.ErrWrongEpoch
+	}
+	v, secret, err := restoreEpoch(&g.cfg, &s.Next, false, signers)
+	if err != nil {
+		return nil, err
+	}
+	staged := &Staged{
+		base: g.view, next: v, secret: secret, message: s.Message, welcome: s.Welcome,
+		committer: framing.Member(g.OwnLeaf()), leaf: g.OwnLeaf(),
+	}
+	if staged.changes, err = s.Changes.restore(); err != nil {
+		return nil, err
+	}
+	c := &staged.changes
+	c.ReInit = v.reinit
+	if c.ExtensionsReplaced {
+		c.OldExtensions, c.NewExtensions = g.context.Extensions, v.context.Extensions
+	}
+	return staged, nil
+}
+
+func (c *Changes) save() (savedChanges, error) {
+	s := savedChanges{Replaced: c.ExtensionsReplaced, Path: c.Path}
+	var errs [3]error
+	s.Added, errs[0] = saveChanges(c.Added)
+	s.Removed, errs[1] = saveChanges(c.Removed)
+	s.Updated, errs[2] = saveChanges(c.Updated)
+	for i := range c.PSKs {
+		encoded, err := wire.Marshal(&c.PSKs[i])
+		if err != nil {
+			return s, err
+		}
+		s.PSKs = append(s.PSKs, encoded)
+	}
+	return s, cmp.Or(errs[:]...)
+}
+
+func saveChanges(list []Change) ([]savedChange, error) {
+	saved := make([]savedChange, len(list))
+	for i, c := range list {
+		saved[i].Leaf = uint32(c.Leaf)
+		var err error
+		if saved[i].Old, err = saveNode(c.Old); err != nil {
+			return nil, err
+		}
+		if saved[i].New, err = saveNode(c.New); err != nil {
+			return nil, err
+		}
+	}
+	return saved, nil
+}
+
+func saveNode(node *treekem.LeafNode) ([]byte, error) {
+	if node == nil {
+		return nil, nil
+	}
+	return wire.Marshal(node)
+}
+
+func (s *savedChanges) restore() (Changes, error) {
+	c := Changes{ExtensionsReplaced: s.Replaced, Path: s.Path}
+	var errs [3]error
+	c.Added, errs[0] = restoreChanges(s.Added)
+	c.Removed, errs[1] = restoreChanges(s.Removed)
+	c.Updated, errs[2] = restoreChanges(s.Updated)
+	for _, encoded := range s.PSKs {
+		var id keyschedule.PreSharedKeyID
+		if err := wire.Unmarshal(encoded, &id); err != nil {
+			return c, err
+		}
+		c.PSKs = append(c.PSKs, id)
+	}
+	return c, cmp.Or(errs[:]...)
+}
+
+func restoreChanges(saved []savedChange) ([]Change, error) {
+	var list []Change
+	for _, s := range saved {
+		c := Change{Leaf: mls.LeafIndex(s.Leaf)}
+		var err error
+		if c.Old, err = restoreNode(s.Old); err != nil {
+			return nil, err
+		}
+		if c.New, err = restoreNode(s.New); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+func restoreNode(encoded []byte) (*treekem.LeafNode, error) {
+	if len(encoded) == 0 {
+		return nil, nil
+	}
+	node := new(treekem.LeafNode)
+	return node, wire.Unmarshal(encoded, node)
+}
