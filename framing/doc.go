@@ -13,7 +13,8 @@
 // [AuthenticatedContent.Verify], because only the caller knows the ratchet
 // tree the key comes from. UnprotectPrivate calls the caller's check before it
 // gives up the message key, so that no forgery, however it fails, uses up a
-// key that the genuine message needs.
+// key that the genuine message needs. [OpenSender] is the first half of it, for a
+// receiver who wants to know the sender first.
 //
 // What the wire leaves open is checked in the same place for sending and for
 // receiving: which senders may send which content in which wire format

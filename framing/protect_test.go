@@ -3,6 +3,7 @@ package framing
 import (
 	"bytes"
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/treekem/mls"
@@ -206,7 +207,7 @@ func TestCiphertextSize(t *testing.T) {
 	_, err = encodePrivateContent(a, 0, len(bare)-1)
 	wantRule(t, err, "6.3.1", "ciphertext-size")
 	before := alice.treeState(t)
-	for _, padding := range []int{-1, -1 << 62, MaxCiphertext, 1<<62 - 1} {
+	for _, padding := range []int{-1, math.MinInt, MaxCiphertext, math.MaxInt} {
 		_, err := ProtectPrivate(alice.suite, alice.epoch, alice.tree, a, padding)
 		wantRule(t, err, "6.3.1", "ciphertext-size")
 	}
@@ -364,6 +365,55 @@ func TestVerifyDecides(t *testing.T) {
 	}
 	if bytes.Equal(bob.treeState(t), before) {
 		t.Error("the key of an accepted message is still there")
+	}
+}
+
+// TestOpenSender: who claims to have sent a message is known before its key is
+// touched, and looking at it changes nothing.
+func TestOpenSender(t *testing.T) {
+	alice, bob := twoParties(t, suite1(t))
+	alice.protect(t, alice.content(application("first")), 0)
+	m := alice.protect(t, alice.content(application("second")), 0)
+	before := bob.treeState(t)
+	from, err := OpenSender(bob.suite, bob.epoch, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from.Leaf != alice.leaf || from.Generation != 1 {
+		t.Errorf("leaf %d, generation %d", from.Leaf, from.Generation)
+	}
+	if _, err := from.Unprotect(bob.tree, nil); err == nil {
+		t.Error("a message is accepted that nobody verifies")
+	}
+	sameState(t, bob, before)
+	got, err := from.Unprotect(bob.tree, bob.verifier(alice))
+	if err != nil || string(got.Content.Application) != "second" {
+		t.Fatalf("%v, %v", got, err)
+	}
+	_, err = from.Unprotect(bob.tree, bob.verifier(alice))
+	wantIs(t, err, mls.ErrKeyConsumed)
+
+	for name, change := range map[string]func(*PrivateMessage){
+		"group":        func(m *PrivateMessage) { m.GroupID = []byte("other") },
+		"epoch":        func(m *PrivateMessage) { m.Epoch++ },
+		"content type": func(m *PrivateMessage) { m.ContentType = ContentCommit },
+		"sample":       func(m *PrivateMessage) { m.Ciphertext = flipped(m.Ciphertext, 0) },
+		"sample's end": func(m *PrivateMessage) { m.Ciphertext = flipped(m.Ciphertext, bob.suite.HashSize()-1) },
+		"sender data":  func(m *PrivateMessage) { m.EncryptedSenderData = flipped(m.EncryptedSenderData, 0) },
+	} {
+		altered := *m
+		change(&altered)
+		if _, err := OpenSender(bob.suite, bob.epoch, &altered); !errors.Is(err, mls.ErrAuth) {
+			t.Errorf("another %s: %v, want ErrAuth", name, err)
+		}
+	}
+	// The sample ends after KDF.Nh bytes, and the sender data does not bind the
+	// authenticated data, which the content does.
+	altered := *m
+	altered.Ciphertext = flipped(m.Ciphertext, bob.suite.HashSize())
+	altered.AuthenticatedData = []byte("x")
+	if _, err := OpenSender(bob.suite, bob.epoch, &altered); err != nil {
+		t.Errorf("the sender data binds more than the sample: %v", err)
 	}
 }
 

@@ -88,7 +88,7 @@ func (a *AuthenticatedContent) checkProtectable(s *mls.Suite, f WireFormat) erro
 		return err
 	}
 	if a.WireFormat != f {
-		return fmt.Errorf("%w: signed as %s, cannot be protected as %s", mls.ErrInvalid, a.WireFormat, f)
+		return fmt.Errorf("mls: message is signed as %s and cannot be protected as %s", a.WireFormat, f)
 	}
 	if len(a.Signature) == 0 {
 		return errors.New("mls: message is not signed")
