@@ -208,19 +208,15 @@ func (m *PrivateMessage) sealSenderData(s *mls.Suite, epoch *keyschedule.EpochSe
 	return err
 }
 
-// openSenderData decrypts EncryptedSenderData.
-func (m *PrivateMessage) openSenderData(s *mls.Suite, epoch *keyschedule.EpochSecrets, aad []byte) (*senderData, error) {
+// openSenderData decrypts EncryptedSenderData into d.
+func (m *PrivateMessage) openSenderData(s *mls.Suite, epoch *keyschedule.EpochSecrets, d *senderData, aad []byte) error {
 	key, nonce := epoch.SenderData(m.Ciphertext)
 	defer key.Destroy()
 	plaintext, err := s.Open(key, nonce, aad, m.EncryptedSenderData)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := new(senderData)
-	if err := wire.Unmarshal(plaintext, d); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return wire.Unmarshal(plaintext, d)
 }
 
 // UnprotectPrivate decrypts a PrivateMessage (RFC 9420, Section 6.3). epoch and
@@ -256,7 +252,7 @@ type PrivateSender struct {
 
 	suite      *mls.Suite
 	message    *PrivateMessage
-	data       *senderData
+	data       senderData
 	contentAAD []byte
 }
 
@@ -267,13 +263,12 @@ func OpenSender(s *mls.Suite, epoch *keyschedule.EpochSecrets, m *PrivateMessage
 	if err != nil {
 		return nil, err
 	}
-	data, err := m.openSenderData(s, epoch, senderAAD)
-	if err != nil {
+	p := &PrivateSender{suite: s, message: m, contentAAD: contentAAD}
+	if err := m.openSenderData(s, epoch, &p.data, senderAAD); err != nil {
 		return nil, err
 	}
-	return &PrivateSender{
-		Leaf: data.leaf, Generation: data.generation, suite: s, message: m, data: data, contentAAD: contentAAD,
-	}, nil
+	p.Leaf, p.Generation = p.data.leaf, p.data.generation
+	return p, nil
 }
 
 // Unprotect is the second half of [UnprotectPrivate]: it decrypts the content

@@ -232,14 +232,11 @@ func TestReuseGuard(t *testing.T) {
 	for _, alice := range p {
 		alice.leaf = 0
 		m := alice.protect(t, alice.content(application("x")), 0)
-		_, senderAAD, err := m.aads()
+		from, err := OpenSender(alice.suite, alice.epoch, m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := m.openSenderData(alice.suite, alice.epoch, senderAAD)
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := from.data
 		if d.generation != 0 || d.leaf != 0 {
 			t.Errorf("leaf %d, generation %d", d.leaf, d.generation)
 		}
