@@ -167,26 +167,39 @@ func EncodeExtensions(b *wire.Builder, exts []Extension) {
 	})
 }
 
+// longList is the length from which a list of extensions is searched by a map.
+const longList = 16
+
 // DecodeExtensions returns the vector of extensions at the start of r in its
 // order, the unknown ones too. Two of one type are malformed
 // (RFC 9420, Section 13.4).
 func DecodeExtensions(r *wire.Reader) []Extension {
 	var exts []Extension
-	var seen map[ExtensionType]struct{}
+	var seen map[ExtensionType]bool
 	r.Vector(func(r *wire.Reader) {
 		var x Extension
 		x.Decode(r)
 		if r.Err() != nil {
 			return
 		}
-		if seen == nil {
-			seen = make(map[ExtensionType]struct{})
+		// A list is short, and a map for each leaf of a tree would cost more
+		// than reading it. One that isn't must not take quadratic time.
+		if len(exts) == longList {
+			seen = make(map[ExtensionType]bool, 2*longList)
+			for _, y := range exts {
+				seen[y.Type] = true
+			}
 		}
-		if _, dup := seen[x.Type]; dup {
+		dup := seen[x.Type]
+		if seen != nil {
+			seen[x.Type] = true
+		} else {
+			_, dup = FindExtension(exts, x.Type)
+		}
+		if dup {
 			r.Fail("two extensions of type %v", x.Type)
 			return
 		}
-		seen[x.Type] = struct{}{}
 		exts = append(exts, x)
 	})
 	if r.Err() != nil {

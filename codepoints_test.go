@@ -87,6 +87,32 @@ func TestMalformedExtensions(t *testing.T) {
 	}
 }
 
+func TestLongListsOfExtensions(t *testing.T) {
+	for _, n := range []int{15, 16, 17, 18, 1000, 65536} {
+		var exts []mls.Extension
+		for i := range n {
+			exts = append(exts, mls.Extension{Type: mls.ExtensionType(i)})
+		}
+		for _, dup := range []int{-1, 0, n / 2, n - 1} {
+			list := exts
+			if dup >= 0 {
+				list = append(exts[:n:n], mls.Extension{Type: mls.ExtensionType(dup)})
+			}
+			var b wire.Builder
+			mls.EncodeExtensions(&b, list)
+			p, err := b.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := wire.NewReader(p)
+			got := mls.DecodeExtensions(r)
+			if dup < 0 && (len(got) != n || r.Err() != nil) || dup >= 0 && !errors.Is(r.Err(), mls.ErrMalformed) {
+				t.Errorf("%d extensions and again number %d: %d, %v", n, dup, len(got), r.Err())
+			}
+		}
+	}
+}
+
 func TestHPKECiphertext(t *testing.T) {
 	want := mls.HPKECiphertext{KEMOutput: []byte{1}, Ciphertext: []byte{2, 3}}
 	p, err := wire.Marshal(want)

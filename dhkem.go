@@ -12,11 +12,12 @@ import (
 	"github.com/cloudflare/circl/dh/x448"
 )
 
+// What is wrong with a key, always within another error.
 var (
-	errKeySize    = errors.New("mls: wrong size of a key")
-	errLowOrder   = errors.New("mls: public key of low order")
-	errKey        = errors.New("mls: not a key of the curve")
-	errOtherGroup = errors.New("mls: private key of another suite")
+	errKeySize    = errors.New("wrong size")
+	errLowOrder   = errors.New("point of low order")
+	errKey        = errors.New("not a key of the curve")
+	errOtherGroup = errors.New("key of another suite")
 )
 
 // hpkeKey is a parsed private key. It is immutable but for its destruction.

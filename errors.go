@@ -134,7 +134,9 @@ func InvalidAt(c Culprit, section, rule, format string, args ...any) error {
 }
 
 func ruleError(c *Culprit, section, rule string, detail error) *RuleError {
-	e := &RuleError{Section: section, Rule: rule, Detail: detail.Error(), Culprit: c}
+	// The text starts with the prefix once; that of a cause is dropped.
+	text := strings.ReplaceAll(detail.Error(), ": mls: ", ": ")
+	e := &RuleError{Section: section, Rule: rule, Detail: text, Culprit: c}
 	switch detail.(type) {
 	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
 		e.Err = detail

@@ -54,7 +54,7 @@ func TestRuleError(t *testing.T) {
 
 func TestRuleErrorWithCause(t *testing.T) {
 	err := mls.Invalid("7.3", "leaf-signature", "leaf node: %w", mls.ErrAuth)
-	const want = "mls: invalid leaf node: mls: authentication failed (RFC 9420, Section 7.3: leaf-signature)"
+	const want = "mls: invalid leaf node: authentication failed (RFC 9420, Section 7.3: leaf-signature)"
 	if err.Error() != want {
 		t.Errorf("%q", err)
 	}

@@ -9,7 +9,7 @@ const externalInitLabel = labelPrefix + "external init secret"
 func (s *Suite) DeriveKeyPair(ikm Secret) (*HPKEPrivateKey, error) {
 	k, err := s.hpke.deriveKey(ikm.key())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("mls: deriving a key pair: %w", err)
 	}
 	return newHPKEPrivateKey(k), nil
 }
@@ -18,7 +18,7 @@ func (s *Suite) DeriveKeyPair(ikm Secret) (*HPKEPrivateKey, error) {
 func (s *Suite) GenerateKeyPair() (*HPKEPrivateKey, error) {
 	k, err := s.hpke.generateKey()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("mls: generating a key pair: %w", err)
 	}
 	return newHPKEPrivateKey(k), nil
 }
@@ -108,7 +108,7 @@ func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, s
 func (s *Suite) GenerateSigner() (*SignaturePrivateKey, error) {
 	k, err := s.signature.generateKey()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("mls: generating a signature key: %w", err)
 	}
 	return newSignaturePrivateKey(k), nil
 }
