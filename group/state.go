@@ -144,14 +144,18 @@ func (p *pastEpoch) save(tree *treekem.Tree) (savedPast, error) {
 		if uint32(i) >= p.roster.width {
 			continue
 		}
-		leaf := savedLeaf{Leaf: uint32(i)}
-		if node, ok := p.roster.leaf(i); ok {
-			var err error
-			if leaf.Node, err = wire.Marshal(node); err != nil {
-				return s, err
-			}
+		then, err := encodedLeaf(p.roster.leaf(i))
+		if err != nil {
+			return s, err
 		}
-		s.Differ = append(s.Differ, leaf)
+		now, err := encodedLeaf(tree.Leaf(i))
+		if err != nil {
+			return s, err
+		}
+		if bytes.Equal(then, now) {
+			continue // it differed from the tree in between
+		}
+		s.Differ = append(s.Differ, savedLeaf{Leaf: uint32(i), Node: then})
 	}
 	var err error
 	if s.Secrets, err = p.secrets.MarshalState(); err != nil {
@@ -159,6 +163,14 @@ func (p *pastEpoch) save(tree *treekem.Tree) (savedPast, error) {
 	}
 	s.Ratchets, err = p.ratchets.MarshalState()
 	return s, err
+}
+
+// encodedLeaf is empty for a blank leaf.
+func encodedLeaf(node *treekem.LeafNode, ok bool) ([]byte, error) {
+	if !ok {
+		return nil, nil
+	}
+	return wire.Marshal(node)
 }
 
 // Restore continues a group from its saved state. signers hold the keys that
