@@ -17,7 +17,8 @@ type CommitOptions struct {
 	// none.
 	References [][]byte
 	// OmitPath leaves out the path where the list allows it: the commit is
-	// then smaller and gives no post-compromise security.
+	// then smaller and gives no post-compromise security. Of the commits made
+	// in an epoch, only the first that adds members can do without one.
 	OmitPath bool
 	// Identity replaces how we present ourselves, if there is a path; nil
 	// keeps it.
@@ -82,7 +83,7 @@ func (g *Group) commit(opt CommitOptions, list []*proposal, k *checker) (*Staged
 		signer: g.signer, nextSigner: g.signer, private: g.private,
 		init: g.epoch.Init(), pskSecret: g.pskSecret, protect: g.protect,
 	}
-	if !opt.OmitPath || needsPath(list) {
+	if !opt.OmitPath || needsPath(list) || g.welcomed {
 		var leaf *treekem.LeafNode
 		if leaf, m.nextSigner, err = g.nextLeaf(opt.Identity); err == nil {
 			err = m.renewPath(leaf)
@@ -93,7 +94,11 @@ func (g *Group) commit(opt CommitOptions, list []*proposal, k *checker) (*Staged
 	if err != nil {
 		return nil, err
 	}
-	return m.make()
+	s, err := m.make()
+	if err == nil && m.path == nil && s.welcome != nil {
+		g.welcomed = true
+	}
+	return s, err
 }
 
 // maker is a commit in the making, a member's or a joiner's.

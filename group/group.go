@@ -25,8 +25,13 @@ type Group struct {
 	// them when they are echoed.
 	sent map[[sha256.Size]byte]framing.ContentType
 	// past are the epochs whose late messages can still be read, newest first.
-	past    []*pastEpoch
-	removed bool
+	past []*pastEpoch
+	// welcomed is set once a commit without a path has welcomed somebody in
+	// this epoch. Without fresh path secrets, and with signatures that are
+	// deterministic, another commit of the same proposals would come to the
+	// same Welcome key and nonce for another GroupInfo.
+	welcomed bool
+	removed  bool
 }
 
 // secrets is the secret half of an epoch.
@@ -226,7 +231,7 @@ func (g *Group) forgetEpoch() {
 			u.key.Destroy()
 		}
 	}
-	g.proposals, g.updates, g.sent = cache{}, nil, nil
+	g.proposals, g.updates, g.sent, g.welcomed = cache{}, nil, nil, false
 }
 
 func (g *Group) remember(message []byte, kind framing.ContentType) {

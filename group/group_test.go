@@ -225,3 +225,22 @@ func TestPublicGroupFollows(t *testing.T) {
 		t.Fatal("the observer's group context differs from the members'")
 	}
 }
+
+// Two commits of the same proposals without a path would have the same key and
+// nonce for their Welcomes.
+func TestWelcomeKeysAreUsedOnce(t *testing.T) {
+	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
+	m := newGroup(t, s, config(), 2)
+	opt := group.CommitOptions{
+		Proposals: []framing.Proposal{group.AddProposal(newClient(t, s, config(), "late").keyPackage())}, OmitPath: true,
+	}
+	first := m[0].commit(opt)
+	m[0].g = must[*group.Group](t)(group.Restore(m[0].cfg, must[[]byte](t)(m[0].g.State()), m[0].signer))
+	second := m[0].commit(opt)
+	if first.Changes().Path || !second.Changes().Path {
+		t.Fatal("the second commit has no fresh secrets")
+	}
+	if bytes.Equal(first.EpochAuthenticator(), second.EpochAuthenticator()) {
+		t.Fatal("two commits lead to the same epoch")
+	}
+}

@@ -168,14 +168,6 @@ func at(index int) mls.Culprit {
 }
 
 func (k *checker) fromOutside(p *proposal) error {
-	if p.sender.Type == framing.SenderExternal {
-		switch p.body.Type {
-		case mls.ProposalAdd, mls.ProposalRemove, mls.ProposalPSK, mls.ProposalReInit, mls.ProposalGroupContextExtensions:
-		default:
-			return withCause(mls.Invalid("12.1.8", "external-proposal-type",
-				"an external sender proposes %v", p.body.Type), mls.ErrMalformed)
-		}
-	}
 	a := Admission{Sender: p.sender, Proposal: p.body}
 	if p.body.Type == mls.ProposalAdd {
 		a.Leaf = p.body.Add.KeyPackage.LeafNode.Clone()

@@ -29,6 +29,7 @@ type savedGroup struct {
 	Updates   []savedUpdate `cbor:"5,keyasint,omitempty"`
 	Sent      []savedSent   `cbor:"6,keyasint,omitempty"`
 	Past      []savedPast   `cbor:"7,keyasint,omitempty"`
+	Welcomed  bool          `cbor:"8,keyasint,omitempty"`
 }
 
 // savedEpoch is an epoch: its public view and its secrets.
@@ -75,7 +76,7 @@ type savedLeaf struct {
 // but for signature keys, which stay with their Signers. No consumed key is in
 // it. Save it before handing out what Protect, Propose or Commit made.
 func (g *Group) State() ([]byte, error) {
-	saved := savedGroup{Version: stateVersion, Removed: g.removed}
+	saved := savedGroup{Version: stateVersion, Removed: g.removed, Welcomed: g.welcomed}
 	var err error
 	if saved.Epoch, err = saveEpoch(g.view, g.secrets, g.removed); err != nil {
 		return nil, err
@@ -187,7 +188,7 @@ func Restore(cfg Config, saved []byte, signers ...mls.Signer) (*Group, error) {
 	if s.Version != stateVersion {
 		return nil, mls.ErrUnsupported
 	}
-	g := &Group{cfg: cfg, removed: s.Removed}
+	g := &Group{cfg: cfg, removed: s.Removed, welcomed: s.Welcomed}
 	if g.view, g.secrets, err = restoreEpoch(&cfg, &s.Epoch, s.Removed, signers); err != nil {
 		return nil, err
 	}

@@ -80,7 +80,8 @@ func (v *view) checkGroup(groupID []byte, epoch uint64) error {
 }
 
 // senderKey finds the key that content's signature must verify under (RFC
-// 9420, Section 6.1). For joiners it is the key that they bring along.
+// 9420, Section 6.1). For joiners it is the key that they bring along: framing
+// admits only what such senders may send.
 func (v *view) senderKey(c *framing.FramedContent) (mls.SignaturePublicKey, error) {
 	switch c.Sender.Type {
 	case framing.SenderMember:
@@ -93,17 +94,8 @@ func (v *view) senderKey(c *framing.FramedContent) (mls.SignaturePublicKey, erro
 	case framing.SenderExternal:
 		return v.externalSenderKey(c)
 	case framing.SenderNewMemberProposal:
-		if c.ContentType != framing.ContentProposal {
-			return nil, mls.Invalid("6.1", "new-member-proposal-content-type", "new_member_proposal sender without a proposal")
-		}
-		if c.Proposal.Type != mls.ProposalAdd {
-			return nil, mls.Invalid("6.1", "new-member-proposal-type", "a new member proposes %v: only add is allowed", c.Proposal.Type)
-		}
 		return c.Proposal.Add.KeyPackage.LeafNode.SignatureKey, nil
 	case framing.SenderNewMemberCommit:
-		if c.ContentType != framing.ContentCommit {
-			return nil, mls.Invalid("6.1", "new-member-commit-content-type", "new_member_commit sender without a commit")
-		}
 		if c.Commit.Path == nil {
 			return nil, mls.Invalid("12.4.3.2", "path-required", "external commit without a path")
 		}
@@ -114,9 +106,6 @@ func (v *view) senderKey(c *framing.FramedContent) (mls.SignaturePublicKey, erro
 }
 
 func (v *view) externalSenderKey(c *framing.FramedContent) (mls.SignaturePublicKey, error) {
-	if c.ContentType != framing.ContentProposal {
-		return nil, mls.Invalid("6.1", "external-content-type", "an external sender may only propose")
-	}
 	if len(v.externalSenders) == 0 {
 		return nil, mls.Invalid("12.1.8", "external-senders-absent", "the group lists no external senders")
 	}
