@@ -41,6 +41,13 @@ func (k HPKEPrivateKey) Public() HPKEPublicKey { return bytes.Clone(k.key().pub)
 // SerializePrivateKey), for [Suite.NewPrivateKey] to parse.
 func (k HPKEPrivateKey) Secret() Secret { return copySecret(k.key().raw) }
 
+// Clone returns a copy of the key that is destroyed apart from it.
+func (k HPKEPrivateKey) Clone() *HPKEPrivateKey {
+	c := *k.key()
+	c.raw = bytes.Clone(c.raw)
+	return newHPKEPrivateKey(&c)
+}
+
 // IsZero reports whether there is no key: k is the zero value or was destroyed.
 func (k HPKEPrivateKey) IsZero() bool { return k.p == nil || *k.p == nil }
 

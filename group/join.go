@@ -162,11 +162,7 @@ func (j *joining) start() (*Group, error) {
 		return nil, err
 	}
 	// The group's own copy, which it destroys when it is done with it.
-	key, err := j.suite.NewPrivateKey(j.private.LeafKey.Secret())
-	if err != nil {
-		return nil, err
-	}
-	private := treekem.NewPrivate(j.suite, leaf, key)
+	private := treekem.NewPrivate(j.suite, leaf, j.private.LeafKey.Clone())
 	if !j.secrets.PathSecret.IsZero() {
 		if private, err = private.Join(j.view.tree, j.info.Signer, j.secrets.PathSecret); err != nil {
 			return nil, err

@@ -26,12 +26,12 @@ type BuiltKeys struct {
 	keys  []*mls.HPKEPrivateKey // by node index
 }
 
-// Private returns the private keys of the member at leaf i: of its leaf and of
-// all nodes above.
+// Private returns the private keys of the member at leaf i, of its leaf and of
+// all nodes above: its own copies, which it may destroy.
 func (k *BuiltKeys) Private(i mls.LeafIndex) *Private {
 	p := &Private{suite: k.suite, leaf: i}
 	for x := LeafNodeIndex(i); ; x = x.parent() {
-		p.keys = append(p.keys, privateKey{x, k.keys[x]})
+		p.keys = append(p.keys, privateKey{x, k.keys[x].Clone()})
 		if x == Root(k.width) {
 			return p
 		}
