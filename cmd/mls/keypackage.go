@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/treekem"
+)
+
+func (a *app) keyPackageCommand() *cobra.Command {
+	var out string
+	var days int
+	var lastResort bool
+	cmd := &cobra.Command{
+		Use:   "keypackage",
+		Short: "Make a key package, by which others can add you to a group",
+		Long: `keypackage makes a key package (RFC 9420, Section 10) and writes it as an
+MLSMessage. Its private keys stay in the state directory. One key package serves
+for one group; make another for the next.`,
+		Example: `  mls keypackage -o shared/bob.kp
+  mls keypackage > bob.kp`,
+	}
+	outFlag(cmd, &out, "key package")
+	cmd.Flags().IntVar(&days, "days", 90, "for how many `days` it can be used")
+	cmd.Flags().BoolVar(&lastResort, "last-resort", false, "mark it as one that may be used more than once")
+	return verb(cmd, func([]string) error {
+		if days < 1 || days > 365 {
+			return usagef(cmd, "--days must be from 1 to 365")
+		}
+		if err := a.checkOutput(out); err != nil {
+			return err
+		}
+		h, unlock, err := a.openHome()
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		opt := treekem.KeyPackageOptions{Lifetime: treekem.LifetimeFrom(time.Now(), time.Duration(days)*24*time.Hour)}
+		if lastResort {
+			caps := treekem.DefaultCapabilities()
+			caps.Extensions = append(caps.Extensions, treekem.ExtensionLastResort)
+			opt.Capabilities = &caps
+			opt.Extensions = []mls.Extension{{Type: treekem.ExtensionLastResort}}
+		}
+		kp, err := h.newKeyPackage(opt)
+		if err != nil {
+			return err
+		}
+		message := framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatKeyPackage, KeyPackage: kp}
+		data, err := message.Bytes()
+		if err != nil {
+			return err
+		}
+		if err := a.output(out, data); err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stderr, "key package of %s, key %s, for %d days\n", h.Name, fingerprint(h.suite, kp.LeafNode.SignatureKey), days)
+		return nil
+	})
+}
+
+// outFlag defines -o.
+func outFlag(cmd *cobra.Command, value *string, what string) {
+	cmd.Flags().StringVarP(value, "out", "o", "-", "`file` for the "+what+"; it must not exist yet. - is standard output")
+}
+
+// readKeyPackage reads a key package from a file, as an MLSMessage or bare.
+func (a *app) readKeyPackage(name string) (*treekem.KeyPackage, error) {
+	data, err := a.input(name)
+	if err != nil {
+		return nil, err
+	}
+	if m, err := framing.Parse(data); err == nil {
+		if m.KeyPackage == nil {
+			return nil, hinted(`"mls inspect" shows what it is`, "%s is not a key package but %s", name, m.WireFormat)
+		}
+		return m.KeyPackage, nil
+	}
+	kp, err := treekem.ParseKeyPackage(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a key package: %w", name, err)
+	}
+	return kp, nil
+}
