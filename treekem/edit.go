@@ -100,7 +100,8 @@ func (e *Editor) Remove(i mls.LeafIndex) error {
 // node must have been verified as that of a key package.
 func (e *Editor) Add(leaf *LeafNode) (mls.LeafIndex, error) {
 	if leaf.Source != SourceKeyPackage {
-		return 0, mls.InvalidAt(mls.Culprit{Identity: leaf.Credential.String()}, "12.1.1", "add-source",
+		// RFC 9420, Section 7.3: the leaf of a KeyPackage has source key_package.
+		return 0, mls.InvalidAt(mls.Culprit{Identity: leaf.Credential.String()}, "7.3", "key-package-source",
 			"leaf node of an add with source %v", leaf.Source)
 	}
 	raw, err := wire.Marshal(leaf)
@@ -321,9 +322,8 @@ func (r *rebuild) changedParent(x NodeIndex, old string, changes []*leafChange) 
 	if old == "" {
 		return ""
 	}
-	// The root of a tree that the removes have made narrower is gone even if
-	// adds widen the tree again.
-	blank := x >= NodeIndex(r.keptWidth) && x == Root(x.capacity())
+	// What the removes cut off is gone even if adds widen the tree again.
+	blank := uint32(x) >= NodeWidth(r.keptWidth)
 	added := make([]mls.LeafIndex, len(changes))
 	for k, c := range changes {
 		blank = blank || !c.merges

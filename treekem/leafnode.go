@@ -2,6 +2,7 @@ package treekem
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"time"
 
@@ -82,7 +83,7 @@ func (l *LeafNode) encodeContents(b *wire.Builder) {
 	case SourceCommit:
 		b.Opaque(l.ParentHash)
 	default:
-		b.Fail(mls.Invalid("7.2", "leaf-node-source", "leaf node source %d", l.Source))
+		b.Fail(fmt.Errorf("treekem: leaf node source %d", l.Source))
 	}
 	mls.EncodeExtensions(b, l.Extensions)
 }

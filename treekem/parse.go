@@ -16,7 +16,7 @@ import (
 const DefaultMaxLeaves = 1 << 23
 
 // ParseTree decodes the contents of a ratchet_tree extension (RFC 9420, Section
-// 12.4.3.3) into a tree of at most maxLeaves leaves, blank ones too;
+// 12.4.3.3) into a tree whose last member is among the first maxLeaves leaves;
 // [DefaultMaxLeaves] if it is 0.
 //
 // It checks the form of the tree: its nodes are of the right types and the last
@@ -196,6 +196,11 @@ func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error)
 	}
 	if err := wire.Unmarshal([]byte(raw), new(ParentNode)); err != nil {
 		return nil, fmt.Errorf("node %d: %w", x, err)
+	}
+	if left.memberCount()+right.memberCount() == 0 {
+		// RFC 9420, Section 7.9.2: a parent node is in the chain of some leaf.
+		// Without this the tree would not be truncated as it should.
+		return nil, mls.Invalid("7.9.2", "parent-without-members", "node %d has no members below", x)
 	}
 	unmerged := unmergedIn(raw)
 	for k := range unmerged.len() {
