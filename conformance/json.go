@@ -37,7 +37,7 @@ type failure struct{ field, why string }
 func parseCases(data []byte) ([]*node, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	root, err := parseNode(d, "")
+	root, err := parseNode(d, maxDepth)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,13 @@ func parseCases(data []byte) ([]*node, error) {
 	return root.items, nil
 }
 
-func parseNode(d *json.Decoder, path string) (*node, error) {
+// maxDepth bounds how deep values nest: the formats go down to 6.
+const maxDepth = 32
+
+func parseNode(d *json.Decoder, depth int) (*node, error) {
+	if depth == 0 {
+		return nil, errors.New("values nest too deep")
+	}
 	token, err := d.Token()
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -67,14 +73,14 @@ func parseNode(d *json.Decoder, path string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{path: path}
+	n := new(node)
 	switch v := token.(type) {
 	case json.Delim:
 		n.kind = byte(v)
 		if v == '[' {
-			return n, n.parseItems(d)
+			return n, n.parseItems(d, depth-1)
 		}
-		return n, n.parseFields(d)
+		return n, n.parseFields(d, depth-1)
 	case string:
 		n.kind, n.text = '"', v
 	case json.Number:
@@ -87,9 +93,9 @@ func parseNode(d *json.Decoder, path string) (*node, error) {
 	return n, nil
 }
 
-func (n *node) parseItems(d *json.Decoder) error {
+func (n *node) parseItems(d *json.Decoder, depth int) error {
 	for d.More() {
-		item, err := parseNode(d, "")
+		item, err := parseNode(d, depth)
 		if err != nil {
 			return err
 		}
@@ -99,7 +105,7 @@ func (n *node) parseItems(d *json.Decoder) error {
 	return err
 }
 
-func (n *node) parseFields(d *json.Decoder) error {
+func (n *node) parseFields(d *json.Decoder, depth int) error {
 	n.fields = make(map[string]*node)
 	for d.More() {
 		token, err := d.Token()
@@ -110,7 +116,7 @@ func (n *node) parseFields(d *json.Decoder) error {
 		if n.fields[name] != nil {
 			return fmt.Errorf("field %q twice in one object", name)
 		}
-		v, err := parseNode(d, "")
+		v, err := parseNode(d, depth)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ func TestParseCasesRefuses(t *testing.T) {
 		{"a file cut short within a case", `[{"a":`, "EOF"},
 		{"an empty file", ``, "EOF"},
 		{"no JSON", `[{a:1}]`, "invalid character"},
+		{"too many brackets", strings.Repeat("[", 1<<20), "too deep"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := parseCases([]byte(tt.data)); err == nil || !strings.Contains(err.Error(), tt.want) {
