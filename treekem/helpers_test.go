@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/state"
 )
 
 // checkTree fails the test if anything that the tree keeps is stale.
@@ -51,3 +52,5 @@ type tb interface {
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
 }
+
+func marshalState(v savedPrivate) ([]byte, error) { return state.Marshal(v) }
