@@ -100,7 +100,7 @@ func (v *view) checkCreation(cfg *Config, leaf *treekem.LeafNode) error {
 	if err := v.tree.CheckRequired(v.required); err != nil {
 		return err
 	}
-	if err := checkExtensionSupport(v.tree, v.context.Extensions); err != nil {
+	if err := checkCapabilities(v.tree, &v.context); err != nil {
 		return err
 	}
 	if err := cfg.authenticateExternalSenders(v.suite, v.context.GroupID, v.externalSenders, nil); err != nil {

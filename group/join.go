@@ -239,7 +239,7 @@ func (v *view) checkMembers(cfg *Config) error {
 	if err := v.tree.CheckRequired(v.required); err != nil {
 		return err
 	}
-	if err := checkExtensionSupport(v.tree, v.context.Extensions); err != nil {
+	if err := checkCapabilities(v.tree, &v.context); err != nil {
 		return err
 	}
 	if err := cfg.authenticateExternalSenders(v.suite, v.context.GroupID, v.externalSenders, nil); err != nil {

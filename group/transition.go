@@ -234,7 +234,9 @@ func (v *view) checkSupport(t *transition) error {
 		}
 		return err
 	}
-	return checkExtensionSupport(t.tree, t.extensions)
+	context := v.context
+	context.Extensions = t.extensions
+	return checkCapabilities(t.tree, &context)
 }
 
 // required1217 says of a failed check that it is the proposal's fault.
@@ -247,22 +249,43 @@ func required1217(err error) error {
 		"a group_context_extensions requires what a member does not support"), err)
 }
 
-// checkExtensionSupport verifies that every member supports the extensions of
-// the group context.
-func checkExtensionSupport(tree *treekem.Tree, exts []mls.Extension) error {
+// checkCapabilities verifies that every member supports the group's version and
+// cipher suite (RFC 9420, Sections 7.3 and 11.1) and the extensions of its
+// context (Section 13.4).
+func checkCapabilities(tree *treekem.Tree, c *keyschedule.GroupContext) error {
 	support := tree.EveryMember()
-	for _, e := range exts {
+	if !support.SupportsVersion(c.Version) {
+		return blameMember(tree, func(l *treekem.LeafNode) bool { return slices.Contains(l.Capabilities.Versions, c.Version) },
+			func(who mls.Culprit) error {
+				return mls.InvalidAt(who, "7.3", "version-in-capabilities", "a member does not support the group's protocol version")
+			})
+	}
+	if !support.SupportsSuite(c.CipherSuite) {
+		return blameMember(tree, func(l *treekem.LeafNode) bool { return slices.Contains(l.Capabilities.CipherSuites, c.CipherSuite) },
+			func(who mls.Culprit) error {
+				return mls.InvalidAt(who, "7.3", "cipher-suite-in-capabilities", "a member does not support the group's cipher suite")
+			})
+	}
+	for _, e := range c.Extensions {
 		if support.SupportsExtension(e.Type) {
 			continue
 		}
-		for i, leaf := range tree.Leaves() {
-			if !leaf.Capabilities.SupportsExtension(e.Type) {
-				return mls.InvalidAt(mls.Culprit{Leaf: &i, Identity: leaf.Credential.String()}, "13.4", "group-extension-support",
-					"member at leaf %d does not support group context extension %#04x", i, uint16(e.Type))
-			}
-		}
+		return blameMember(tree, func(l *treekem.LeafNode) bool { return l.Capabilities.SupportsExtension(e.Type) },
+			func(who mls.Culprit) error {
+				return mls.InvalidAt(who, "13.4", "group-extension-support", "a member does not support group context extension %#04x", uint16(e.Type))
+			})
 	}
 	return nil
+}
+
+// blameMember makes an error about the first member that lacks something.
+func blameMember(tree *treekem.Tree, has func(*treekem.LeafNode) bool, blame func(mls.Culprit) error) error {
+	for i, leaf := range tree.Leaves() {
+		if !has(leaf) {
+			return blame(mls.Culprit{Leaf: &i, Identity: leaf.Credential.String()})
+		}
+	}
+	return blame(mls.Culprit{})
 }
 
 // provisional is the group context under which the path secrets are encrypted
