@@ -64,14 +64,14 @@ type applied struct {
 	adds       []*treekem.KeyPackage
 }
 
-type listed struct {
+type listedProposal struct {
 	body *framing.Proposal
 	from mls.LeafIndex
 }
 
 // applyList applies a list as RFC 9420, Section 12.3 says; false if that is not
 // possible, and there is no next epoch that the commit could be for.
-func applyList(tree *treekem.Tree, exts []mls.Extension, list []listed) (applied, bool) {
+func applyList(tree *treekem.Tree, exts []mls.Extension, list []listedProposal) (applied, bool) {
 	a := applied{tree: tree, extensions: exts}
 	edit := tree.Edit()
 	ok := true
@@ -111,17 +111,17 @@ func applyList(tree *treekem.Tree, exts []mls.Extension, list []listed) (applied
 }
 
 // list is what a forgery's commit lists, with the senders.
-func (c *client) list(f *forgery) []listed {
-	var list []listed
+func (c *client) list(f *forgery) []listedProposal {
+	var list []listedProposal
 	for _, ref := range f.refs {
 		for _, p := range c.g.Proposals() {
 			if bytes.Equal(p.Ref, ref) {
-				list = append(list, listed{&p.Proposal, p.Sender.Leaf})
+				list = append(list, listedProposal{&p.Proposal, p.Sender.Leaf})
 			}
 		}
 	}
 	for i := range f.proposals {
-		list = append(list, listed{&f.proposals[i], c.g.OwnLeaf()})
+		list = append(list, listedProposal{&f.proposals[i], c.g.OwnLeaf()})
 	}
 	return list
 }
@@ -441,10 +441,10 @@ func (c *client) forgeExternal(info *framing.GroupInfo, f forgery, bare bool) *f
 	}
 	provisional := info.GroupContext
 	provisional.Epoch++
-	var list []listed
+	var list []listedProposal
 	for i := range f.proposals {
 		if f.proposals[i].Update == nil {
-			list = append(list, listed{&f.proposals[i], 0})
+			list = append(list, listedProposal{&f.proposals[i], 0})
 		}
 	}
 	a, ok := applyList(tree, provisional.Extensions, list)

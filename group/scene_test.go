@@ -36,12 +36,29 @@ func newSceneOf(t *testing.T, cfg group.Config, n int, exts ...mls.Extension) *s
 	for i := range n {
 		sc.m = append(sc.m, newClient(t, sc.suite, cfg, fmt.Sprintf("member %d", i)))
 	}
-	sc.m[0].create(exts...)
+	sc.m[0].g = must[*group.Group](t)(group.New(cfg, sc.suite, group.CreateOptions{Identity: listing(sc.m[0]), Extensions: exts}))
+	var opt group.CommitOptions
+	for _, c := range sc.m[1:] {
+		var err error
+		c.kp, c.private, err = group.NewKeyPackage(cfg, sc.suite, group.KeyPackageOptions{Identity: listing(c)})
+		check(t, err)
+		opt.Proposals = append(opt.Proposals, group.AddProposal(c.kp))
+	}
 	if n > 1 {
-		sc.m[0].commitTo(group.CommitOptions{Proposals: adds(sc.m[1:]...)}, nil, sc.m[1:]...)
+		sc.m[0].commitTo(opt, nil, sc.m[1:]...)
 	}
 	sc.observe()
 	return sc
+}
+
+// listing is the identity of a first member, whose capabilities list an
+// extension.
+func listing(c *client) group.Identity {
+	id := c.identity()
+	caps := treekem.DefaultCapabilities()
+	caps.Extensions = append(caps.Extensions, listed)
+	id.Capabilities = &caps
+	return id
 }
 
 func adds(clients ...*client) []framing.Proposal {
