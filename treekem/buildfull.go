@@ -98,7 +98,7 @@ func (b *fullBuilder) chain(f *forge, x NodeIndex, parentHash string) (*node, er
 	y := x
 	for k := 0; !y.IsLeaf(); k, y = k+1, y.right() {
 		key := string(b.keys[y].Public())
-		raws = append(raws, string(appendParent(nil, key, parentHash, "")))
+		raws = append(raws, encodeParent(key, parentHash, ""))
 		parentHash = f.parentHash(key, parentHash, f.treeHash(heads[k], y.left()))
 	}
 	n, err := b.leaf(f, y, parentHash)

@@ -334,5 +334,5 @@ func (r *rebuild) changedParent(x NodeIndex, old string, changes []*leafChange) 
 		return ""
 	}
 	key, parentHash, unmerged := parentFields(old)
-	return string(appendParent(nil, key, parentHash, unmerged.merge(added)))
+	return encodeParent(key, parentHash, unmerged.merge(added))
 }

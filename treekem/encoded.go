@@ -1,6 +1,7 @@
 package treekem
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/treekem/mls"
@@ -153,6 +154,12 @@ func appendParent(dst []byte, key, parentHash string, unmerged leafList) []byte 
 	return append(dst, unmerged...)
 }
 
+// encodeParent returns the encoding of a parent node.
+func encodeParent(key, parentHash string, unmerged leafList) string {
+	var stack [256]byte
+	return string(appendParent(stack[:0], key, parentHash, unmerged))
+}
+
 // A leafList is a list of leaf indices as it is encoded, four bytes each, in
 // ascending order.
 type leafList string
@@ -228,4 +235,27 @@ func (l leafList) slice() []mls.LeafIndex {
 		out[i] = l.at(i)
 	}
 	return out
+}
+
+// A leafSet is a set of leaves, ascending: those that a commit adds. There may
+// be as many as the tree has.
+type leafSet []mls.LeafIndex
+
+func newLeafSet(leaves []mls.LeafIndex) leafSet {
+	if !slices.IsSorted(leaves) {
+		leaves = slices.Sorted(slices.Values(leaves))
+	}
+	return leaves
+}
+
+func (l leafSet) has(i mls.LeafIndex) bool {
+	_, ok := slices.BinarySearch(l, i)
+	return ok
+}
+
+// countBelow returns how many of the leaves are below x.
+func (l leafSet) countBelow(x NodeIndex) int {
+	first, end := x.leaves()
+	from := sort.Search(len(l), func(k int) bool { return uint64(l[k]) >= first })
+	return sort.Search(len(l), func(k int) bool { return uint64(l[k]) >= end }) - from
 }

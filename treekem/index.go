@@ -45,12 +45,14 @@ const (
 	minBucket = 12
 )
 
-// An indexNode is a bucket if kids is nil.
+// An indexNode is a bucket if it has entries: a bucket is never empty.
 type indexNode struct {
 	owner   uint64 // the edit that made it, and may still change it
-	kids    *[fanout]*indexNode
+	kids    [fanout]*indexNode
 	entries []indexEntry
 }
+
+func (n *indexNode) bucket() bool { return n.entries != nil }
 
 // slot selects the child for a fingerprint.
 func slot(fp uint32, depth int) int {
@@ -60,7 +62,7 @@ func slot(fp uint32, depth int) int {
 // find returns the node with the fingerprint for which match is true.
 func (ix keyIndex) find(fp uint32, match func(NodeIndex) bool) (NodeIndex, bool) {
 	n := ix.root
-	for depth := 0; n != nil && n.kids != nil; depth++ {
+	for depth := 0; n != nil && !n.bucket(); depth++ {
 		n = n.kids[slot(fp, depth)]
 	}
 	if n == nil {
@@ -84,10 +86,8 @@ func (n *indexNode) all(yield func(indexEntry)) {
 	for _, e := range n.entries {
 		yield(e)
 	}
-	if n.kids != nil {
-		for _, k := range n.kids {
-			k.all(yield)
-		}
+	for _, k := range n.kids {
+		k.all(yield)
 	}
 }
 
@@ -115,12 +115,9 @@ func (e *indexEdit) own(n *indexNode) *indexNode {
 	if n.owner == e.owner {
 		return n
 	}
-	c := &indexNode{owner: e.owner, entries: n.entries}
-	if n.kids != nil {
-		kids := *n.kids
-		c.kids = &kids
-	}
-	return c
+	c := *n
+	c.owner = e.owner
+	return &c
 }
 
 func (e *indexEdit) insert(fp uint32, x NodeIndex) {
@@ -132,7 +129,7 @@ func (e *indexEdit) insertAt(n *indexNode, entry indexEntry, depth int) *indexNo
 		return &indexNode{owner: e.owner, entries: []indexEntry{entry}}
 	}
 	n = e.own(n)
-	if n.kids != nil {
+	if !n.bucket() {
 		kid := &n.kids[slot(entry.fingerprint(), depth)]
 		*kid = e.insertAt(*kid, entry, depth+1)
 		return n
@@ -159,7 +156,7 @@ func (e *indexEdit) removeAt(n *indexNode, entry indexEntry, depth int) *indexNo
 		return nil
 	}
 	n = e.own(n)
-	if n.kids != nil {
+	if !n.bucket() {
 		kid := &n.kids[slot(entry.fingerprint(), depth)]
 		*kid = e.removeAt(*kid, entry, depth+1)
 		return e.join(n)
@@ -184,7 +181,7 @@ func (e *indexEdit) join(n *indexNode) *indexNode {
 	for _, k := range n.kids {
 		switch {
 		case k == nil:
-		case k.kids != nil:
+		case !k.bucket():
 			return n
 		default:
 			total += len(k.entries)
@@ -218,14 +215,14 @@ func buildSorted(entries []indexEntry, depth int, owner uint64) *indexNode {
 	if len(entries) <= maxBucket || depth == maxDepth {
 		return &indexNode{owner: owner, entries: slices.Clone(entries)}
 	}
-	kids := new([fanout]*indexNode)
-	for i := range kids {
-		n := 0
-		for n < len(entries) && slot(entries[n].fingerprint(), depth) == i {
-			n++
+	n := &indexNode{owner: owner}
+	for i := range n.kids {
+		k := 0
+		for k < len(entries) && slot(entries[k].fingerprint(), depth) == i {
+			k++
 		}
-		kids[i] = buildSorted(entries[:n], depth+1, owner)
-		entries = entries[n:]
+		n.kids[i] = buildSorted(entries[:k], depth+1, owner)
+		entries = entries[k:]
 	}
-	return &indexNode{owner: owner, kids: kids}
+	return n
 }

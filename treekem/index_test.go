@@ -26,7 +26,7 @@ func checkShape(t tb, ix keyIndex) {
 		if n == nil {
 			return 0
 		}
-		if n.kids == nil {
+		if n.bucket() {
 			if len(n.entries) == 0 || len(n.entries) > maxBucket && depth < maxDepth {
 				t.Fatalf("bucket of %d entries at depth %d", len(n.entries), depth)
 			}
@@ -39,10 +39,10 @@ func checkShape(t tb, ix keyIndex) {
 		}
 		total, buckets := 0, true
 		for i, k := range n.kids {
-			buckets = buckets && (k == nil || k.kids == nil)
+			buckets = buckets && (k == nil || k.bucket())
 			total += walk(k, depth+1, prefix<<indexBits|uint32(i))
 		}
-		if buckets && total <= minBucket || n.entries != nil {
+		if buckets && total <= minBucket {
 			t.Fatalf("%d entries split at depth %d", total, depth)
 		}
 		return total

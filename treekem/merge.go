@@ -76,7 +76,7 @@ func (t *Tree) mergePath(i mls.LeafIndex, p *UpdatePath, groupID []byte, added [
 // checkPathNodes checks the parent nodes of an update path and returns their
 // keys.
 func (t *Tree) checkPathNodes(i mls.LeafIndex, p *UpdatePath, added []mls.LeafIndex) ([]string, error) {
-	steps := t.filteredSteps(i)
+	steps, fresh := t.filteredSteps(i), newLeafSet(added)
 	if len(p.Nodes) != len(steps) {
 		// RFC 9420, Section 7.6: a node for each of the filtered direct path.
 		return nil, mls.Invalid("7.6", "path-length", "update path of %d nodes for a filtered direct path of %d", len(p.Nodes), len(steps))
@@ -84,7 +84,9 @@ func (t *Tree) checkPathNodes(i mls.LeafIndex, p *UpdatePath, added []mls.LeafIn
 	keys := make([]string, len(steps))
 	for k := range steps {
 		s, n := &steps[k], &p.Nodes[k]
-		want := int(s.sibling.resolutionSize()) - s.countAdded(added)
+		// A new leaf is unmerged at every node above it, so it is in each
+		// resolution that covers it.
+		want := int(s.sibling.resolutionSize()) - fresh.countBelow(s.copath)
 		if len(n.EncryptedPathSecret) != want {
 			// RFC 9420, Section 7.6: a ciphertext for each node of the
 			// resolution, but for new leaves.
@@ -97,17 +99,4 @@ func (t *Tree) checkPathNodes(i mls.LeafIndex, p *UpdatePath, added []mls.LeafIn
 		keys[k] = string(n.EncryptionKey)
 	}
 	return keys, nil
-}
-
-// countAdded returns how many of the added leaves are in the resolution of the
-// child on the copath: all that are below it, since a new leaf is unmerged at
-// every node above it.
-func (s *step) countAdded(added []mls.LeafIndex) int {
-	n := 0
-	for _, i := range added {
-		if s.copath.contains(i) {
-			n++
-		}
-	}
-	return n
 }

@@ -165,11 +165,12 @@ func (f *forge) blank(x NodeIndex) *node {
 }
 
 // treeHash returns the tree hash of the subtree n at x.
-func (f *forge) treeHash(n *node, x NodeIndex) []byte {
+func (f *forge) treeHash(n *node, x NodeIndex) string {
 	if n != nil {
-		return []byte(n.data[:f.nh])
+		return n.data[:f.nh]
 	}
-	return f.appendBlankHash(make([]byte, 0, 256), x)
+	f.in = f.appendBlankHash(f.in[:0], x)
+	return string(f.in)
 }
 
 // blankHalves keeps the blank right halves of trees, by the level of the half.

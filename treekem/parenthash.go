@@ -14,7 +14,7 @@ import (
 //	    opaque parent_hash<V>;
 //	    opaque original_sibling_tree_hash<V>;
 //	} ParentHashInput;
-func (f *forge) parentHash(key, parentHash string, siblingHash []byte) string {
+func (f *forge) parentHash(key, parentHash, siblingHash string) string {
 	f.in = wire.AppendVarint(f.in[:0], uint32(len(key)))
 	f.in = append(f.in, key...)
 	f.in = wire.AppendVarint(f.in, uint32(len(parentHash)))
@@ -116,7 +116,7 @@ func (v *chainVerifier) linked(p, c *node, cx NodeIndex, s *node, sx NodeIndex) 
 		return false
 	}
 	v.sibling = v.originalHash(v.sibling[:0], s, sx, unmerged)
-	return below == v.parentHash(key, parentHash, v.sibling)
+	return below == v.parentHash(key, parentHash, string(v.sibling))
 }
 
 // besides returns the parent_hash field of the one node of c's resolution that

@@ -183,9 +183,10 @@ func (p *Path) Seal(groupContext []byte, added []mls.LeafIndex) (*UpdatePath, er
 		to     *mls.HPKECiphertext
 	}
 	var jobs []job
+	fresh := newLeafSet(added)
 	for k := range p.nodes {
 		n := &p.nodes[k]
-		recipients := n.recipients(s.HashSize(), added)
+		recipients := n.recipients(s.HashSize(), fresh)
 		out.Nodes[k] = UpdatePathNode{
 			EncryptionKey:       n.key.Public(),
 			EncryptedPathSecret: make([]mls.HPKECiphertext, len(recipients)),
@@ -211,10 +212,10 @@ const sealChunk = 2
 // recipients returns the encoded nodes that a step's path secret is encrypted
 // to: the resolution of the child on the copath without new leaves, which are
 // told apart by who they are, not by where in the list they stand.
-func (s *step) recipients(nh int, added []mls.LeafIndex) []string {
+func (s *step) recipients(nh int, added leafSet) []string {
 	out := make([]string, 0, s.sibling.resolutionSize())
 	eachResolution(s.sibling, s.copath, nh, func(y NodeIndex, n *node) bool {
-		if !y.IsLeaf() || !slices.Contains(added, y.Leaf()) {
+		if !y.IsLeaf() || !added.has(y.Leaf()) {
 			out = append(out, n.raw(nh))
 		}
 		return true
@@ -249,7 +250,7 @@ func (t *Tree) newMerge(i mls.LeafIndex, keys []string) *merge {
 		}
 		key := keys[len(keys)-1]
 		keys = keys[:len(keys)-1]
-		m.raws[k] = string(appendParent(nil, key, parentHash, ""))
+		m.raws[k] = encodeParent(key, parentHash, "")
 		// Nothing is unmerged at a node that is set anew, so the original tree
 		// hash of the sibling is the one that it has.
 		parentHash = m.parentHash(key, parentHash, m.treeHash(s.sibling, s.copath))

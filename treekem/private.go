@@ -114,9 +114,9 @@ func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupCon
 // the key of, and decrypts what is encrypted to it.
 func (p *Private) decrypt(t *Tree, s *step, n *UpdatePathNode, groupContext []byte, added []mls.LeafIndex) (mls.Secret, error) {
 	var key *mls.HPKEPrivateKey
-	at, count := 0, 0
+	at, count, fresh := 0, 0, newLeafSet(added)
 	eachResolution(s.sibling, s.copath, p.suite.HashSize(), func(y NodeIndex, _ *node) bool {
-		if y.IsLeaf() && slices.Contains(added, y.Leaf()) {
+		if y.IsLeaf() && fresh.has(y.Leaf()) {
 			return true
 		}
 		if k := p.keyAt(y); k != nil && k.matches(t) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/treekem/mls"
@@ -63,30 +64,24 @@ type signatureScheme struct {
 	algorithm, curve asn1.ObjectIdentifier
 }
 
-var (
-	oidEd25519   = asn1.ObjectIdentifier{1, 3, 101, 112}
-	oidEd448     = asn1.ObjectIdentifier{1, 3, 101, 113}
-	oidPublicEC  = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
-	oidCurveP256 = asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}
-	oidCurveP384 = asn1.ObjectIdentifier{1, 3, 132, 0, 34}
-	oidCurveP521 = asn1.ObjectIdentifier{1, 3, 132, 0, 35}
-)
+var oidPublicEC = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}
+
+// signatureSchemes is by the last part of a suite's name, which is that of its
+// signature scheme; code points of drafts are not fixed.
+var signatureSchemes = map[string]signatureScheme{
+	"Ed25519": {algorithm: asn1.ObjectIdentifier{1, 3, 101, 112}},
+	"Ed448":   {algorithm: asn1.ObjectIdentifier{1, 3, 101, 113}},
+	"P256":    {algorithm: oidPublicEC, curve: asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}},
+	"P384":    {algorithm: oidPublicEC, curve: asn1.ObjectIdentifier{1, 3, 132, 0, 34}},
+	"P521":    {algorithm: oidPublicEC, curve: asn1.ObjectIdentifier{1, 3, 132, 0, 35}},
+	"MLDSA44": {algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 17}},
+	"MLDSA65": {algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}},
+	"MLDSA87": {algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 19}},
+}
 
 func schemeOf(s *mls.Suite) signatureScheme {
-	switch s.ID() {
-	case mls.X25519_AES128GCM_SHA256_Ed25519, mls.X25519_CHACHA20POLY1305_SHA256_Ed25519:
-		return signatureScheme{algorithm: oidEd25519}
-	case mls.X448_AES256GCM_SHA512_Ed448, mls.X448_CHACHA20POLY1305_SHA512_Ed448:
-		return signatureScheme{algorithm: oidEd448}
-	case mls.P256_AES128GCM_SHA256_P256:
-		return signatureScheme{algorithm: oidPublicEC, curve: oidCurveP256}
-	case mls.P384_AES256GCM_SHA384_P384:
-		return signatureScheme{algorithm: oidPublicEC, curve: oidCurveP384}
-	case mls.P521_AES256GCM_SHA512_P521:
-		return signatureScheme{algorithm: oidPublicEC, curve: oidCurveP521}
-	default:
-		return signatureScheme{}
-	}
+	name := s.String()
+	return signatureSchemes[name[strings.LastIndexByte(name, '_')+1:]]
 }
 
 func (s signatureScheme) matches(id pkix.AlgorithmIdentifier) bool {
