@@ -453,14 +453,11 @@ func (c *client) forgeExternal(info *framing.GroupInfo, f forgery, bare bool) *f
 	if ok {
 		out.psks = a.psks
 	}
-	template, signer := c.template(), f.signer
-	if signer == nil {
-		signer = c.signer
-	}
+	template := c.template()
 	if f.template != nil {
 		f.template(template)
 	}
-	out.path = must[*treekem.Path](c.t)(a.tree.NewExternalPath(template, signer, provisional.GroupID))
+	out.path = must[*treekem.Path](c.t)(a.tree.NewExternalPath(template, c.signer, provisional.GroupID))
 	commit := &framing.Commit{Proposals: f.items()}
 	path := c.forgePath(&f, a, out, &provisional, out.path.Leaf(), true)
 	if !f.noPath {
