@@ -36,12 +36,62 @@ const (
 	P384_AES256GCM_SHA384_P384             CipherSuite = 7
 )
 
-// String returns the name RFC 9420 gives c.
+// The cipher suites of draft-ietf-mls-pq-ciphersuites-06, TBD1 to TBD11 in its
+// order. None has an assigned code point yet: these are of the range for private
+// use (RFC 9420, Section 17.1), 0xf6 for version 06 of the draft, then the
+// number of its row, which differs from version to version. [SetCodePoints]
+// gives the rows other ones.
+const (
+	MLKEM768X25519_AES128GCM_SHA256_Ed25519        CipherSuite = 0xf601
+	MLKEM768X25519_AES256GCM_SHA384_Ed25519        CipherSuite = 0xf602
+	MLKEM768P256_AES128GCM_SHA256_P256             CipherSuite = 0xf603
+	MLKEM768P256_AES256GCM_SHA384_P256             CipherSuite = 0xf604
+	MLKEM1024P384_AES256GCM_SHA384_P384            CipherSuite = 0xf605
+	MLKEM768_AES256GCM_SHA384_Ed25519              CipherSuite = 0xf606
+	MLKEM768_AES256GCM_SHA384_P256                 CipherSuite = 0xf607
+	MLKEM1024_AES256GCM_SHA384_P384                CipherSuite = 0xf608
+	MLKEM768X25519_CHACHA20POLY1305_SHA384_MLDSA44 CipherSuite = 0xf609
+	MLKEM768_AES256GCM_SHA384_MLDSA65              CipherSuite = 0xf60a
+	MLKEM1024_AES256GCM_SHA384_MLDSA87             CipherSuite = 0xf60b
+)
+
+// String returns the name that RFC 9420 or the draft gives c.
 func (c CipherSuite) String() string {
-	if s, err := LookupSuite(c); err == nil {
+	if s := table().find(c); s != nil {
 		return s.name
 	}
 	return codePoint(uint16(c))
+}
+
+// SignatureScheme is the code point of a signature scheme: a suite's is one of
+// TLS 1.3 (RFC 9420, Section 17.1).
+type SignatureScheme uint16
+
+// The signature schemes of the suites, as RFC 8446, Section 4.2.3 and
+// draft-ietf-tls-mldsa number them.
+const (
+	SignatureECDSAP256SHA256 SignatureScheme = 0x0403
+	SignatureECDSAP384SHA384 SignatureScheme = 0x0503
+	SignatureECDSAP521SHA512 SignatureScheme = 0x0603
+	SignatureEd25519         SignatureScheme = 0x0807
+	SignatureEd448           SignatureScheme = 0x0808
+	SignatureMLDSA44         SignatureScheme = 0x0904
+	SignatureMLDSA65         SignatureScheme = 0x0905
+	SignatureMLDSA87         SignatureScheme = 0x0906
+)
+
+var signatureNames = map[SignatureScheme]string{
+	SignatureECDSAP256SHA256: "ecdsa_secp256r1_sha256", SignatureECDSAP384SHA384: "ecdsa_secp384r1_sha384",
+	SignatureECDSAP521SHA512: "ecdsa_secp521r1_sha512", SignatureEd25519: "ed25519", SignatureEd448: "ed448",
+	SignatureMLDSA44: "mldsa44", SignatureMLDSA65: "mldsa65", SignatureMLDSA87: "mldsa87",
+}
+
+// String returns the name TLS gives s.
+func (s SignatureScheme) String() string {
+	if name := signatureNames[s]; name != "" {
+		return name
+	}
+	return codePoint(uint16(s))
 }
 
 // CredentialType is the type of a credential (RFC 9420, Section 5.3).

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"crypto/ecdh"
+	stdhpke "crypto/hpke"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cloudflare/circl/dh/x25519"
 	"github.com/cloudflare/circl/dh/x448"
+	circlkem "github.com/cloudflare/circl/kem"
 )
 
 // What is wrong with a key, always within another error.
@@ -17,15 +19,20 @@ var (
 	errKeySize    = errors.New("wrong size")
 	errLowOrder   = errors.New("point of low order")
 	errKey        = errors.New("not a key of the curve")
+	errLattice    = errors.New("not an ML-KEM encapsulation key")
 	errOtherGroup = errors.New("key of another suite")
 )
 
 // hpkeKey is a parsed private key. It is immutable but for its destruction.
 type hpkeKey struct {
-	group dhGroup
-	raw   []byte // SerializePrivateKey
-	pub   []byte // SerializePublicKey
-	ec    *ecdh.PrivateKey
+	of  any    // the group or the KEM that made it, which alone may use it
+	raw []byte // SerializePrivateKey
+	pub []byte // SerializePublicKey
+
+	// The parsed form, in one of these, if raw isn't that already.
+	ec      *ecdh.PrivateKey
+	lattice circlkem.PrivateKey
+	std     stdhpke.PrivateKey
 }
 
 // dhGroup is a Diffie-Hellman group of RFC 9180, Section 4.1. The set is
@@ -52,6 +59,8 @@ type dhKEM struct {
 func newDHKEM(id uint16, hash hashAlg, g dhGroup) *dhKEM {
 	return &dhKEM{labeler: newLabeler(hash, "KEM", id), id: id, group: g}
 }
+
+func (d *dhKEM) baseMode(h hashAlg, a aeadAlg) publicKeyScheme { return newBaseMode(d, h, a) }
 
 func (d *dhKEM) kemID() uint16                       { return d.id }
 func (d *dhKEM) newKey(raw []byte) (*hpkeKey, error) { return d.group.parse(raw) }
@@ -82,7 +91,7 @@ func (d *dhKEM) encap(pub []byte) (enc, shared []byte, err error) {
 }
 
 func (d *dhKEM) decap(k *hpkeKey, enc []byte) ([]byte, error) {
-	if k.group != d.group {
+	if k.of != d.group {
 		return nil, errOtherGroup
 	}
 	dh, err := d.group.exchange(k, enc)
@@ -130,7 +139,7 @@ func (m *montgomery) parse(raw []byte) (*hpkeKey, error) {
 // take is parse of a raw of the right size that it keeps.
 func (m *montgomery) take(raw []byte) *hpkeKey {
 	m.clamp(raw)
-	k := &hpkeKey{group: m, raw: raw, pub: make([]byte, m.size)}
+	k := &hpkeKey{of: m, raw: raw, pub: make([]byte, m.size)}
 	m.public(k.pub, k.raw)
 	return k
 }
@@ -241,7 +250,7 @@ var (
 )
 
 func (w *weierstrass) wrap(k *ecdh.PrivateKey) *hpkeKey {
-	return &hpkeKey{group: w, raw: k.Bytes(), pub: k.PublicKey().Bytes(), ec: k}
+	return &hpkeKey{of: w, raw: k.Bytes(), pub: k.PublicKey().Bytes(), ec: k}
 }
 
 // parse takes a scalar with leading zero bytes dropped too: some stacks write

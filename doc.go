@@ -10,8 +10,11 @@
 // AEAD and a signature scheme. [LookupSuite] returns the row of a code point;
 // its methods are the operations of RFC 9420, Section 5 and the derivations of
 // Section 8. HPKE is the base mode of RFC 9180, in one shot: MLS never sends a
-// second message under a context. Which suites there are is in [Suites]; all
-// seven of RFC 9420 are.
+// second message under a context. Which suites there are is in [Suites]: the
+// seven of RFC 9420, and the eleven of draft-ietf-mls-pq-ciphersuites, with
+// ML-KEM alone or with a curve and, for three of them, ML-DSA. The draft has no
+// code points yet: theirs here are for private use, and [SetCodePoints] changes
+// them for a whole program.
 //
 // Public keys and ciphertexts are bytes from outside. Every operation takes any
 // bytes and returns an error for bad ones. A public key that every encryption
@@ -41,7 +44,8 @@
 // Destroy overwrites the bytes it has a hold on. That isn't every copy there
 // ever was: Go moves stacks when they grow, leaving what was on them; the
 // parsed forms that crypto/ecdsa, crypto/ecdh and crypto/aes keep cannot be
-// overwritten from outside; and the operating system may have written memory
+// overwritten from outside, nor can those that CIRCL and crypto/hpke keep of
+// ML-KEM keys; and the operating system may have written memory
 // to disk. What can be relied on is that a secret once consumed is out of reach
 // of the program: no value of this module leads to it, and no saved state holds
 // it.

@@ -15,7 +15,8 @@ type HPKEPublicKey []byte
 
 // SignaturePublicKey is a serialized public key of a suite's signature scheme
 // (RFC 9420, Section 5.1.1): as in RFC 8032 for EdDSA, an uncompressed point
-// for ECDSA. [Suite.ValidateSignatureKey] says whether it is one.
+// for ECDSA, pkEncode of FIPS 204 for ML-DSA. [Suite.ValidateSignatureKey] says
+// whether it is one.
 type SignaturePublicKey []byte
 
 // HPKEPrivateKey is a private key of a suite's KEM, parsed once, with its
@@ -52,8 +53,8 @@ func (k HPKEPrivateKey) Clone() *HPKEPrivateKey {
 func (k HPKEPrivateKey) IsZero() bool { return k.p == nil || *k.p == nil }
 
 // Destroy overwrites the key and makes k, with all of its copies, no key. Doing
-// it again does nothing. For a NIST curve the parsed scalar is out of reach and
-// only dropped.
+// it again does nothing. For a NIST curve and for ML-KEM the parsed form is out
+// of reach and only dropped.
 func (k HPKEPrivateKey) Destroy() {
 	if k.IsZero() {
 		return
@@ -131,7 +132,7 @@ func (k SignaturePrivateKey) Public() SignaturePublicKey { return bytes.Clone(k.
 func (k SignaturePrivateKey) Sign(message []byte) ([]byte, error) { return k.key().sign(message) }
 
 // Secret returns a copy of the private key, for [Suite.NewSigner] to parse: the
-// seed of EdDSA, the big-endian scalar of ECDSA.
+// seed of EdDSA and of ML-DSA, the big-endian scalar of ECDSA.
 func (k SignaturePrivateKey) Secret() Secret { return copySecret(k.key().raw) }
 
 // IsZero reports whether there is no key: k is the zero value or was destroyed.
@@ -146,6 +147,9 @@ func (k SignaturePrivateKey) Destroy() {
 	}
 	clear((*k.p).raw)
 	clear((*k.p).expanded)
+	if wipe := (*k.p).wipe; wipe != nil {
+		wipe()
+	}
 	*k.p = nil
 }
 

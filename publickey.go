@@ -25,7 +25,8 @@ func (s *Suite) GenerateKeyPair() (*HPKEPrivateKey, error) {
 
 // NewPrivateKey parses a private key in the form of
 // [HPKEPrivateKey.Secret]; a scalar of a NIST curve may lack leading zero
-// bytes. It keeps nothing of raw. Its errors wrap [ErrMalformed].
+// bytes. Of ML-KEM and its hybrids it is the seed (draft-ietf-hpke-pq), never
+// the expanded key. It keeps nothing of raw. Its errors wrap [ErrMalformed].
 func (s *Suite) NewPrivateKey(raw Secret) (*HPKEPrivateKey, error) {
 	k, err := s.hpke.newKey(raw.UnsafeBytes())
 	if err != nil {
@@ -80,7 +81,8 @@ func (s *Suite) ExternalInit(pub HPKEPublicKey) (kemOutput []byte, initSecret Se
 }
 
 // OpenExternalInit returns the init secret for kemOutput
-// (RFC 9420, Section 8.3), or [ErrAuth].
+// (RFC 9420, Section 8.3), or [ErrAuth]. A kemOutput that was made for another
+// key is an error with no KEM; it gives another secret.
 func (s *Suite) OpenExternalInit(priv *HPKEPrivateKey, kemOutput []byte) (Secret, error) {
 	initSecret, err := s.hpke.receiveExport(priv.key(), kemOutput, externalInitLabel, s.hash.size())
 	if err != nil {
@@ -115,7 +117,8 @@ func (s *Suite) GenerateSigner() (*SignaturePrivateKey, error) {
 
 // NewSigner parses a signature key: for EdDSA the seed, alone or with the
 // public key after it, for ECDSA the big-endian scalar, which may lack leading
-// zero bytes. It keeps nothing of raw. Its errors wrap [ErrMalformed].
+// zero bytes, for ML-DSA the seed of 32 bytes. It keeps nothing of raw. Its
+// errors wrap [ErrMalformed].
 func (s *Suite) NewSigner(raw Secret) (*SignaturePrivateKey, error) {
 	k, err := s.signature.newKey(raw.UnsafeBytes())
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 // signatureScheme is the signature scheme of a suite. The set is closed.
 type signatureScheme interface {
+	id() SignatureScheme
 	// newKey parses a private key, which it copies.
 	newKey(raw []byte) (*signatureKey, error)
 	generateKey() (*signatureKey, error)
@@ -26,11 +27,14 @@ type signatureKey struct {
 	raw      []byte
 	pub      []byte
 	expanded []byte // EdDSA: seed and public key
+	wipe     func() // ML-DSA: overwrites the parsed key
 	sign     func(message []byte) ([]byte, error)
 }
 
 // ed25519Scheme is Ed25519 (RFC 8032, Section 5.1).
 type ed25519Scheme struct{}
+
+func (ed25519Scheme) id() SignatureScheme { return SignatureEd25519 }
 
 // newKey takes the 32-byte seed, or the 64 bytes of seed and public key that
 // some stacks call the private key.
@@ -70,6 +74,8 @@ func (ed25519Scheme) verify(pub, message, signature []byte) bool {
 // ed448Scheme is Ed448 (RFC 8032, Section 5.2) with the empty context.
 type ed448Scheme struct{}
 
+func (ed448Scheme) id() SignatureScheme { return SignatureEd448 }
+
 // newKey takes the 57-byte seed, or the 114 bytes of seed and public key that
 // some stacks call the private key.
 func (ed448Scheme) newKey(raw []byte) (*signatureKey, error) {
@@ -105,9 +111,10 @@ func (ed448Scheme) verify(pub, message, signature []byte) bool {
 	return len(pub) == ed448.PublicKeySize && ed448.Verify(pub, message, signature, "")
 }
 
-// ecdsaScheme is ECDSA over a NIST curve with the hash of the suite; a
+// ecdsaScheme is ECDSA over a NIST curve with the hash of the curve's size; a
 // signature is the DER encoding of ECDSA-Sig-Value (RFC 9420, Section 5.1.2).
 type ecdsaScheme struct {
+	code  SignatureScheme
 	curve elliptic.Curve
 	hash  hashAlg
 	opts  crypto.Hash
@@ -115,10 +122,12 @@ type ecdsaScheme struct {
 }
 
 var (
-	ecdsaP256 = &ecdsaScheme{elliptic.P256(), hashSHA256, crypto.SHA256, 32}
-	ecdsaP384 = &ecdsaScheme{elliptic.P384(), hashSHA384, crypto.SHA384, 48}
-	ecdsaP521 = &ecdsaScheme{elliptic.P521(), hashSHA512, crypto.SHA512, 66}
+	ecdsaP256 = &ecdsaScheme{SignatureECDSAP256SHA256, elliptic.P256(), hashSHA256, crypto.SHA256, 32}
+	ecdsaP384 = &ecdsaScheme{SignatureECDSAP384SHA384, elliptic.P384(), hashSHA384, crypto.SHA384, 48}
+	ecdsaP521 = &ecdsaScheme{SignatureECDSAP521SHA512, elliptic.P521(), hashSHA512, crypto.SHA512, 66}
 )
+
+func (s *ecdsaScheme) id() SignatureScheme { return s.code }
 
 func (s *ecdsaScheme) wrap(priv *ecdsa.PrivateKey) (*signatureKey, error) {
 	raw, err := priv.Bytes()

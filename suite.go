@@ -2,8 +2,13 @@ package mls
 
 import (
 	"crypto/hmac"
+	stdhpke "crypto/hpke"
 	"fmt"
 	"hash"
+
+	"github.com/cloudflare/circl/kem/mlkem/mlkem1024"
+	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
+	"github.com/cloudflare/circl/kem/xwing"
 )
 
 // Suite is a cipher suite: one row of the table, with the operations of
@@ -18,17 +23,24 @@ type Suite struct {
 	signature signatureScheme
 }
 
-// KEM code points of RFC 9180, Section 7.1.
+// KEM code points of RFC 9180, Section 7.1 and, from kemMLKEM768 on, of
+// draft-ietf-hpke-pq.
 var (
-	kemP256   = newDHKEM(0x0010, hashSHA256, groupP256)
-	kemP384   = newDHKEM(0x0011, hashSHA384, groupP384)
-	kemP521   = newDHKEM(0x0012, hashSHA512, groupP521)
-	kemX25519 = newDHKEM(0x0020, hashSHA256, groupX25519)
-	kemX448   = newDHKEM(0x0021, hashSHA512, groupX448)
+	kemP256          = newDHKEM(0x0010, hashSHA256, groupP256)
+	kemP384          = newDHKEM(0x0011, hashSHA384, groupP384)
+	kemP521          = newDHKEM(0x0012, hashSHA512, groupP521)
+	kemX25519        = newDHKEM(0x0020, hashSHA256, groupX25519)
+	kemX448          = newDHKEM(0x0021, hashSHA512, groupX448)
+	kemMLKEM768      = &latticeKEM{id: 0x0041, scheme: mlkem768.Scheme(), rank: 3}
+	kemMLKEM1024     = &latticeKEM{id: 0x0042, scheme: mlkem1024.Scheme(), rank: 4}
+	kemXWing         = &latticeKEM{id: 0x647a, scheme: xwing.Scheme(), rank: 3, hybrid: groupX25519}
+	stdMLKEM768P256  = &stdKEM{kem: stdhpke.MLKEM768P256(), rank: 3, hybrid: groupP256}  // 0x0050
+	stdMLKEM1024P384 = &stdKEM{kem: stdhpke.MLKEM1024P384(), rank: 4, hybrid: groupP384} // 0x0051
 )
 
-// suites is the table (RFC 9420, Section 17.1), in the order of code points.
-var suites = []*Suite{
+// rows is the table: RFC 9420, Section 17.1, then
+// draft-ietf-mls-pq-ciphersuites-06, Section 3.1.
+var rows = []*Suite{
 	row(X25519_AES128GCM_SHA256_Ed25519, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519",
 		kemX25519, hashSHA256, aeadAES128GCM, ed25519Scheme{}),
 	row(P256_AES128GCM_SHA256_P256, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256",
@@ -43,31 +55,50 @@ var suites = []*Suite{
 		kemX448, hashSHA512, aeadChaCha20Poly1305, ed448Scheme{}),
 	row(P384_AES256GCM_SHA384_P384, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384",
 		kemP384, hashSHA384, aeadAES256GCM, ecdsaP384),
+
+	row(MLKEM768X25519_AES128GCM_SHA256_Ed25519, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519",
+		kemXWing, hashSHA256, aeadAES128GCM, ed25519Scheme{}),
+	row(MLKEM768X25519_AES256GCM_SHA384_Ed25519, "MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519",
+		kemXWing, hashSHA384, aeadAES256GCM, ed25519Scheme{}),
+	row(MLKEM768P256_AES128GCM_SHA256_P256, "MLS_128_MLKEM768P256_AES128GCM_SHA256_P256",
+		stdMLKEM768P256, hashSHA256, aeadAES128GCM, ecdsaP256),
+	row(MLKEM768P256_AES256GCM_SHA384_P256, "MLS_128_MLKEM768P256_AES256GCM_SHA384_P256",
+		stdMLKEM768P256, hashSHA384, aeadAES256GCM, ecdsaP256),
+	row(MLKEM1024P384_AES256GCM_SHA384_P384, "MLS_192_MLKEM1024P384_AES256GCM_SHA384_P384",
+		stdMLKEM1024P384, hashSHA384, aeadAES256GCM, ecdsaP384),
+	row(MLKEM768_AES256GCM_SHA384_Ed25519, "MLS_128_MLKEM768_AES256GCM_SHA384_Ed25519",
+		kemMLKEM768, hashSHA384, aeadAES256GCM, ed25519Scheme{}),
+	row(MLKEM768_AES256GCM_SHA384_P256, "MLS_128_MLKEM768_AES256GCM_SHA384_P256",
+		kemMLKEM768, hashSHA384, aeadAES256GCM, ecdsaP256),
+	row(MLKEM1024_AES256GCM_SHA384_P384, "MLS_192_MLKEM1024_AES256GCM_SHA384_P384",
+		kemMLKEM1024, hashSHA384, aeadAES256GCM, ecdsaP384),
+	row(MLKEM768X25519_CHACHA20POLY1305_SHA384_MLDSA44, "MLS_128_MLKEM768X25519_CHACHA20POLY1305_SHA384_MLDSA44",
+		kemXWing, hashSHA384, aeadChaCha20Poly1305, mldsa44Scheme),
+	row(MLKEM768_AES256GCM_SHA384_MLDSA65, "MLS_192_MLKEM768_AES256GCM_SHA384_MLDSA65",
+		kemMLKEM768, hashSHA384, aeadAES256GCM, mldsa65Scheme),
+	row(MLKEM1024_AES256GCM_SHA384_MLDSA87, "MLS_256_MLKEM1024_AES256GCM_SHA384_MLDSA87",
+		kemMLKEM1024, hashSHA384, aeadAES256GCM, mldsa87Scheme),
 }
 
-func row(id CipherSuite, name string, k kem, h hashAlg, a aeadAlg, s signatureScheme) *Suite {
-	return &Suite{id: id, name: name, hash: h, aead: a, hpke: newBaseMode(k, h, a), signature: s}
+// anyKEM is what makes HPKE of a KEM: our base mode for one that gives its
+// shared secret away, the whole of crypto/hpke for one that doesn't.
+type anyKEM interface {
+	baseMode(hashAlg, aeadAlg) publicKeyScheme
 }
 
-// LookupSuite returns the suite with code point id, or an error that wraps
-// [ErrUnsupported].
-func LookupSuite(id CipherSuite) (*Suite, error) {
-	for _, s := range suites {
-		if s.id == id {
-			return s, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: cipher suite %s", ErrUnsupported, codePoint(uint16(id)))
+func row(id CipherSuite, name string, k anyKEM, h hashAlg, a aeadAlg, s signatureScheme) *Suite {
+	return &Suite{id: id, name: name, hash: h, aead: a, hpke: k.baseMode(h, a), signature: s}
 }
-
-// Suites returns all suites, in the order of their code points.
-func Suites() []*Suite { return append([]*Suite(nil), suites...) }
 
 // ID returns the code point.
 func (s *Suite) ID() CipherSuite { return s.id }
 
-// String returns the name RFC 9420, Section 17.1 gives the suite.
+// String returns the name that RFC 9420, Section 17.1 or the draft gives the
+// suite.
 func (s *Suite) String() string { return s.name }
+
+// SignatureScheme returns the code point of the signature scheme.
+func (s *Suite) SignatureScheme() SignatureScheme { return s.signature.id() }
 
 // HashSize returns KDF.Nh, the size in bytes of a hash and of most secrets.
 func (s *Suite) HashSize() int { return s.hash.size() }

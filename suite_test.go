@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/treekem/mls"
@@ -13,7 +14,7 @@ import (
 
 func eachSuite(t *testing.T, f func(*testing.T, *mls.Suite)) {
 	t.Helper()
-	if len(mls.Suites()) < 7 {
+	if len(mls.Suites()) != 18 {
 		t.Fatalf("%d suites", len(mls.Suites()))
 	}
 	for _, s := range mls.Suites() {
@@ -23,7 +24,11 @@ func eachSuite(t *testing.T, f func(*testing.T, *mls.Suite)) {
 
 func TestTable(t *testing.T) {
 	type sizes struct{ hash, key int }
-	want := map[mls.CipherSuite]sizes{1: {32, 16}, 2: {32, 16}, 3: {32, 32}, 4: {64, 32}, 5: {64, 32}, 6: {64, 32}, 7: {48, 32}}
+	want := map[mls.CipherSuite]sizes{
+		1: {32, 16}, 2: {32, 16}, 3: {32, 32}, 4: {64, 32}, 5: {64, 32}, 6: {64, 32}, 7: {48, 32},
+		0xf601: {32, 16}, 0xf602: {48, 32}, 0xf603: {32, 16}, 0xf604: {48, 32}, 0xf605: {48, 32}, 0xf606: {48, 32},
+		0xf607: {48, 32}, 0xf608: {48, 32}, 0xf609: {48, 32}, 0xf60a: {48, 32}, 0xf60b: {48, 32},
+	}
 	last := mls.CipherSuite(0)
 	for _, s := range mls.Suites() {
 		if s.ID() <= last {
@@ -41,7 +46,7 @@ func TestTable(t *testing.T) {
 	if len(want) != 0 {
 		t.Errorf("no row for %v", want)
 	}
-	for _, id := range []mls.CipherSuite{0, 8, 0x0a0a, 0xffff} {
+	for _, id := range []mls.CipherSuite{0, 8, 0x0a0a, 0xf600, 0xf60c, 0xffff} {
 		if s, err := mls.LookupSuite(id); s != nil || !errors.Is(err, mls.ErrUnsupported) {
 			t.Errorf("%v: %v, %v", id, s, err)
 		}
@@ -232,6 +237,11 @@ var (
 	signatureKeyRule = &mls.RuleError{Section: "5.1.1", Rule: "signature-public-key"}
 )
 
+// pureMLKEM reports whether the suite's KEM is ML-KEM without a curve.
+func pureMLKEM(s *mls.Suite) bool {
+	return strings.Contains(s.String(), "_MLKEM768_") || strings.Contains(s.String(), "_MLKEM1024_")
+}
+
 func TestPublicKeysThatAreNone(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *mls.Suite) {
 		key, err := s.GenerateKeyPair()
@@ -239,8 +249,12 @@ func TestPublicKeysThatAreNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		good := key.Public()
+		bad := make([]byte, len(good))
+		if pureMLKEM(s) {
+			bad = bytes.Repeat([]byte{0xff}, len(good)) // any coefficients below q are a key
+		}
 		for name, pub := range map[string]mls.HPKEPublicKey{
-			"empty": {}, "short": good[1:], "long": append(slices.Clone(good), 0), "zero": make([]byte, len(good)),
+			"empty": {}, "short": good[1:], "long": append(slices.Clone(good), 0), "no key": bad,
 		} {
 			if err := s.ValidatePublicKey(pub); !errors.Is(err, hpkeKeyRule) || !errors.Is(err, mls.ErrInvalid) {
 				t.Errorf("%s: %v", name, err)
@@ -308,9 +322,7 @@ func TestPrivateKeyForms(t *testing.T) {
 		signer, _ := s.GenerateSigner()
 		seed, pub := signer.Secret().UnsafeBytes(), signer.Public()
 		both, err := s.NewSigner(mls.NewSecret(slices.Concat(seed, pub)))
-		switch s.ID() {
-		case mls.X25519_AES128GCM_SHA256_Ed25519, mls.X25519_CHACHA20POLY1305_SHA256_Ed25519,
-			mls.X448_AES256GCM_SHA512_Ed448, mls.X448_CHACHA20POLY1305_SHA512_Ed448:
+		if name := s.String(); strings.HasSuffix(name, "_Ed25519") || strings.HasSuffix(name, "_Ed448") {
 			if err != nil || !bytes.Equal(both.Public(), pub) || !both.Secret().Equal(signer.Secret()) {
 				t.Errorf("seed and public key: %v", err)
 			}
