@@ -199,8 +199,9 @@ func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error)
 	}
 	if left.memberCount()+right.memberCount() == 0 {
 		// RFC 9420, Section 7.9.2: a parent node is in the chain of some leaf.
-		// Without this the tree would not be truncated as it should.
-		return nil, mls.Invalid("7.9.2", "parent-without-members", "node %d has no members below", x)
+		// Whether it is in fact is for Validate; here it is what the rest relies
+		// on, that truncation leaves nothing behind.
+		return nil, mls.Invalid("7.9.2", "parent-hash", "node %d is not parent-hash valid: it has no members below", x)
 	}
 	unmerged := unmergedIn(raw)
 	for k := range unmerged.len() {

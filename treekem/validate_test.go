@@ -144,7 +144,7 @@ func TestValidateRules(t *testing.T) {
 			m.nodes[3].parent.UnmergedLeaves = []mls.LeafIndex{1, 3}
 			m.nodes[7].parent.UnmergedLeaves = []mls.LeafIndex{1, 3}
 		}},
-		{"parent without members", "7.9.2", "parent-without-members", -1, func(t *testing.T, m *model) {
+		{"parent without members", "7.9.2", "parent-hash", -1, func(t *testing.T, m *model) {
 			m.nodes[13].parent = &ParentNode{EncryptionKey: m.nodes[9].parent.EncryptionKey}
 			m.nodes = append(m.nodes, make([]modelNode, 16)...)
 			m.nodes[30].leaf = m.nodes[8].leaf

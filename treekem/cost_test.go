@@ -1,0 +1,71 @@
+package treekem
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/treekem/mls"
+)
+
+// TestMemoryPerMember: a full tree keeps at most 700 bytes for each member with
+// an identity of 16 bytes.
+func TestMemoryPerMember(t *testing.T) {
+	const n = 1 << 12
+	s := suite1(t)
+	built, keys, members := builtGroup(t, s, n)
+	p := treeBytes(t, built)
+	live := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := live()
+	tree := must[*Tree](t)(ParseTree(s, p, 0))
+	perMember := float64(live()-before) / n
+	t.Logf("%.1f bytes for each member", perMember)
+	if perMember > 700 {
+		t.Errorf("%.1f bytes for each member, want at most 700", perMember)
+	}
+	runtime.KeepAlive(tree)
+	runtime.KeepAlive(built) // what is freed meanwhile would be counted
+	runtime.KeepAlive(keys)
+	runtime.KeepAlive(members)
+}
+
+// TestCommitAllocation: what processing a commit allocates, and so what the next
+// epoch costs to keep beside this one, grows with log n.
+func TestCommitAllocation(t *testing.T) {
+	s := suite1(t)
+	allocated := func(n int) (process, edit uint64) {
+		tree, keys, members := builtGroup(t, s, n)
+		leaf, _ := tree.Leaf(0)
+		path := must[*Path](t)(tree.NewPath(0, leaf, members[0].Signer, testGroupID))
+		u := must[*UpdatePath](t)(path.Seal(nil, nil))
+		p := keys.Private(mls.LeafIndex(n - 1))
+		kp, _ := newKeyPackage(t, s, "new")
+		process = allocatedBy(func() {
+			after := must[*Tree](t)(tree.MergePath(0, u, testGroupID, nil))
+			if _, _, err := p.Open(after, 0, u, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		})
+		edit = allocatedBy(func() {
+			e := tree.Edit()
+			if err := e.Remove(mls.LeafIndex(n / 3)); err != nil {
+				t.Fatal(err)
+			}
+			must[mls.LeafIndex](t)(e.Add(&kp.LeafNode))
+			must[*Tree](t)(e.Done())
+		})
+		return process, edit
+	}
+	process64, edit64 := allocated(1 << 6)
+	process4096, edit4096 := allocated(1 << 12)
+	t.Logf("64 members: %d bytes to process, %d to replace a member; 4096: %d and %d", process64, edit64, process4096, edit4096)
+	// log2 n has doubled; the index is shallow in a small tree.
+	if process4096 > 3*process64 || edit4096 > 3*edit64 {
+		t.Errorf("from 64 to 4096 members: %d to %d bytes to process, %d to %d to replace", process64, process4096, edit64, edit4096)
+	}
+}
