@@ -227,19 +227,12 @@ func BenchmarkMemory(b *testing.B) {
 		n = 1 << 17
 	}
 	p := treeBytes(b, benchFull(b, n).tree)
-	live := func() uint64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	var tree *Tree
 	for b.Loop() {
 		tree = nil
-		before := live()
+		before := liveHeap()
 		tree = must[*Tree](b)(ParseTree(suite1(b), p, 0))
-		b.ReportMetric(float64(live()-before)/float64(n), "B/member")
+		b.ReportMetric(float64(liveHeap()-before)/float64(n), "B/member")
 	}
 	runtime.KeepAlive(tree)
 }

@@ -225,13 +225,6 @@ func TestSteadyMemory(t *testing.T) {
 		kp, _ := newKeyPackage(t, s, "pool member no.")
 		pool[i] = &kp.LeafNode
 	}
-	live := func() uint64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	churn := func(rounds int) {
 		for r := range rounds {
 			e := tree.Edit()
@@ -249,9 +242,9 @@ func TestSteadyMemory(t *testing.T) {
 		}
 	}
 	churn(20)
-	before := live()
+	before := liveHeap()
 	churn(200)
-	if after := live(); after > before+64<<10 {
+	if after := liveHeap(); after > before+64<<10 {
 		t.Errorf("%d bytes live, %d before", after, before)
 	}
 	runtime.KeepAlive(tree)
