@@ -235,4 +235,5 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(float64(liveHeap()-before)/float64(n), "B/member")
 	}
 	runtime.KeepAlive(tree)
+	runtime.KeepAlive(p)
 }

@@ -22,7 +22,8 @@ func TestMemoryPerMember(t *testing.T) {
 		t.Errorf("%.1f bytes for each member, want at most 700", perMember)
 	}
 	runtime.KeepAlive(tree)
-	runtime.KeepAlive(built) // what is freed meanwhile would be counted
+	runtime.KeepAlive(p) // what is freed meanwhile would be counted
+	runtime.KeepAlive(built)
 	runtime.KeepAlive(keys)
 	runtime.KeepAlive(members)
 }

@@ -15,6 +15,9 @@ type ValidateOptions struct {
 	// AllowExpired accepts leaves from key packages outside their lifetime: RFC
 	// 9420, Section 7.3 only recommends that a receiver refuse them.
 	AllowExpired bool
+	// Verified, if it is not nil, is asked which signatures were verified
+	// before, and told of those that are verified now.
+	Verified *VerifiedLeaves
 }
 
 // Validate checks a tree as somebody who joins its group must (RFC 9420,
@@ -41,27 +44,41 @@ func (t *Tree) validateLeaves(groupID []byte, opt ValidateOptions) error {
 	type entry struct {
 		i   mls.LeafIndex
 		raw string
+		key verifiedLeaf
 	}
 	nh := t.suite.HashSize()
+	group := verifiedGroup(t.suite, groupID)
 	leaves := make([]entry, 0, t.Members())
 	for i, n := range t.leafNodes() {
-		leaves = append(leaves, entry{i, n.raw(nh)})
+		e := entry{i: i, raw: n.raw(nh), key: verifiedLeaf{group: group}}
+		copy(e.key.leaf[:], n.data[:nh])
+		leaves = append(leaves, e)
 	}
-	return parallelWorkers(len(leaves), leafChunk, func() func(int) error {
+	err := parallelWorkers(len(leaves), leafChunk, func() func(int) error {
 		var scratch []byte
 		return func(k int) error {
-			raw := leaves[k].raw
-			leaf := decodeLeaf(raw)
+			e := &leaves[k]
+			leaf := decodeLeaf(e.raw)
 			if err := leaf.Check(t.suite, opt.Now, opt.AllowExpired); err != nil {
-				return t.at(leaves[k].i, err)
+				return t.at(e.i, err)
 			}
-			v := viewLeaf(raw)
+			if opt.Verified.has(e.key) {
+				return nil
+			}
+			v := viewLeaf(e.raw)
 			b := wire.NewBuilder(append(scratch[:0], v.tbs...))
-			err := verifyLeaf(t.suite, b, leaf.Source, leaf.SignatureKey, leaf.Signature, groupID, leaves[k].i)
+			err := verifyLeaf(t.suite, b, leaf.Source, leaf.SignatureKey, leaf.Signature, groupID, e.i)
 			scratch, _ = b.Bytes()
-			return t.at(leaves[k].i, err)
+			return t.at(e.i, err)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	for k := range leaves {
+		opt.Verified.add(leaves[k].key)
+	}
+	return nil
 }
 
 // validateParents checks the parents' keys and their parent hashes.
