@@ -54,6 +54,11 @@ type Config struct {
 	// a PrivateMessage (RFC 9420, Section 15.1). Nil adds none.
 	Padding func(n int) int
 
+	// Verified remembers the leaves whose signatures were verified on joining,
+	// so that joining again is cheap. Nil remembers nothing. It must not be
+	// shared between goroutines.
+	Verified *treekem.VerifiedLeaves
+
 	// Limits bounds what others can make us hold or compute.
 	Limits Limits
 }

@@ -227,7 +227,7 @@ func enter(cfg *Config, suite *mls.Suite, info *framing.GroupInfo, ratchetTree [
 	if !bytes.Equal(tree.Hash(), v.context.TreeHash) {
 		return nil, mls.Invalid("12.4.3.3", "tree-hash", "the ratchet tree is not that of the group context")
 	}
-	if err := tree.Validate(v.context.GroupID, treekem.ValidateOptions{Now: cfg.Time(), AllowExpired: cfg.AcceptExpired}); err != nil {
+	if err := tree.Validate(v.context.GroupID, treekem.ValidateOptions{Now: cfg.Time(), AllowExpired: cfg.AcceptExpired, Verified: cfg.Verified}); err != nil {
 		return nil, err
 	}
 	return v, v.checkMembers(cfg)
