@@ -22,9 +22,10 @@
 //
 // A [Private] holds the private keys that one member has: its leaf's, and those
 // of some of the leaf's ancestors. A [Path] is a commit's fresh keys before
-// they are sealed to the others. Both are immutable; what they drop becomes
-// unreachable and is left to the garbage collector. Nothing here prints or logs
-// a secret.
+// they are sealed to the others. Both are immutable while they are in use: the
+// next Private shares with the one before the keys that both have, and
+// [Private.DestroyExcept] and [Path.Destroy] overwrite what is over. Nothing
+// here prints or logs a secret.
 //
 // Comparisons of public values (keys in the tree, hashes) use ordinary
 // equality; nothing secret is compared.

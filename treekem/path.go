@@ -17,7 +17,7 @@ const (
 
 // A Path is what a committer makes to replace the keys of its leaf and of its
 // filtered direct path (RFC 9420, Section 7.4). It is immutable and safe for
-// concurrent use.
+// concurrent use, until it is destroyed.
 type Path struct {
 	tree         *Tree
 	leaf         mls.LeafIndex
@@ -96,8 +96,10 @@ func (t *Tree) newPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, group
 		return nil, err
 	}
 	var err error
-	p.tree, err = m.apply(l)
-	return p, err
+	if p.tree, err = m.apply(l); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // generate makes the fresh keys. A path without nodes, in a group of one, has a
@@ -155,6 +157,17 @@ func (p *Path) Private() *Private {
 // last one of the filtered direct path (RFC 9420, Section 12.4.1).
 func (p *Path) CommitSecret() mls.Secret { return p.commitSecret.Clone() }
 
+// Destroy overwrites the path secrets and the commit secret, once they are
+// sealed to everybody: members MUST delete them (RFC 9420, Section 7.5). The
+// private keys are those of [Path.Private] and stay. A path that was destroyed
+// can neither be sealed nor give out secrets.
+func (p *Path) Destroy() {
+	for k := range p.nodes {
+		p.nodes[k].secret.Destroy()
+	}
+	p.commitSecret.Destroy()
+}
+
 // PathSecretFor returns a copy of the path secret for the lowest node that is
 // above both the committer and a member that the commit adds (RFC 9420, Section
 // 12.4.3.1); false if there is no such node.
@@ -164,8 +177,8 @@ func (p *Path) PathSecretFor(joiner mls.LeafIndex) (mls.Secret, bool) {
 	}
 	x := commonAncestor(p.leaf, joiner)
 	for k := range p.nodes {
-		if p.nodes[k].x == x {
-			return p.nodes[k].secret.Clone(), true
+		if n := &p.nodes[k]; n.x == x && !n.secret.IsZero() {
+			return n.secret.Clone(), true
 		}
 	}
 	return mls.Secret{}, false
@@ -175,6 +188,9 @@ func (p *Path) PathSecretFor(joiner mls.LeafIndex) (mls.Secret, bool) {
 // leaves that the same commit adds (RFC 9420, Section 7.5). The context is the
 // provisional group context, encoded.
 func (p *Path) Seal(groupContext []byte, added []mls.LeafIndex) (*UpdatePath, error) {
+	if p.commitSecret.IsZero() {
+		return nil, errors.New("treekem: the path was destroyed")
+	}
 	s := p.tree.suite
 	out := &UpdatePath{LeafNode: *p.leafNode.Clone(), Nodes: make([]UpdatePathNode, len(p.nodes))}
 	type job struct {

@@ -62,6 +62,26 @@ func TestPathOfOne(t *testing.T) {
 	g.check(t)
 }
 
+// TestPathDestroy: a path that was destroyed has no secrets, and seals none.
+func TestPathDestroy(t *testing.T) {
+	g := full(t, suite1(t), 4)
+	r := g.commit(t, testCommit{sender: 0, adds: 1, path: true})
+	kept := r.path.CommitSecret()
+	r.path.Destroy()
+	if kept.IsZero() || !r.path.CommitSecret().IsZero() {
+		t.Error("the commit secret is shared or left")
+	}
+	if _, ok := r.path.PathSecretFor(r.added[0]); ok {
+		t.Error("a path secret is left")
+	}
+	if _, err := r.path.Seal(nil, nil); err == nil {
+		t.Error("a destroyed path is sealed")
+	}
+	if err := r.path.Private().Check(g.tree); err != nil {
+		t.Error(err)
+	}
+}
+
 // badPath makes a good update path from member 0, has it edited, signed again,
 // and processed as member 1 does.
 func badPath(t *testing.T, g *testGroup, edit func(u *UpdatePath)) error {

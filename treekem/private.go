@@ -10,8 +10,8 @@ import (
 
 // A Private holds the private keys of one member: that of its leaf, and those
 // of the nodes above that it shares (RFC 9420, Section 4.2). It is immutable and
-// safe for concurrent use. Outdated keys are not in the next Private, and once
-// the last one that has them is dropped they are unreachable.
+// safe for concurrent use, until [Private.DestroyExcept] ends its life. Outdated
+// keys are not in the next Private, which shares the others with this one.
 type Private struct {
 	suite *mls.Suite
 	leaf  mls.LeafIndex
@@ -159,10 +159,14 @@ func (p *Private) derive(t *Tree, nodes []NodeIndex, secret mls.Secret) (*Privat
 		secrets[k] = secret
 		secret = p.suite.DeriveSecret(secret, labelPath)
 	}
+	defer func() {
+		for k := range secrets {
+			secrets[k].Destroy()
+		}
+	}()
 	keys := make([]privateKey, len(nodes))
 	err := parallel(len(nodes), keyChunk, func(k int) error {
 		key, err := nodeKey(p.suite, secrets[k])
-		secrets[k].Destroy()
 		if err != nil {
 			return err
 		}
