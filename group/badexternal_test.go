@@ -118,6 +118,8 @@ func badExternals() []badExternal {
 			f.leaf = func(l *treekem.LeafNode) { l.EncryptionKey = other.EncryptionKey }
 		}},
 		{name: "required capabilities", rule: "11.1/required-capabilities", exts: []mls.Extension{requiresApplicationType}, leaf: 6, identity: "joiner", edit: leaf(basicOnly)},
+		{name: "version", rule: "7.3/version-in-capabilities", leaf: 6, identity: "joiner", edit: leaf(noVersion)},
+		{name: "cipher suite", rule: "7.3/cipher-suite-in-capabilities", leaf: 6, identity: "joiner", edit: leaf(noSuite)},
 		{name: "group extension", rule: "13.4/group-extension-support", exts: []mls.Extension{{Type: listed}}, leaf: 6, identity: "joiner"},
 		{name: "source", rule: "7.3/path-source", edit: leaf(func(l *treekem.LeafNode) { l.Source = treekem.SourceKeyPackage })},
 		{name: "leaf extension", rule: "7.3/extension-capability", identity: "joiner", edit: leaf(func(l *treekem.LeafNode) { l.Extensions = []mls.Extension{{Type: unlisted}} })},

@@ -73,11 +73,12 @@ func TestBadUpdatesShowWhenCommitted(t *testing.T) {
 	}{
 		{name: "required capabilities", rule: "11.1/required-capabilities", exts: []mls.Extension{requiresApplicationType},
 			change: func(_ *scene, l *treekem.LeafNode) { basicOnly(l) }},
+		{name: "version", rule: "7.3/version-in-capabilities", change: func(_ *scene, l *treekem.LeafNode) { noVersion(l) }},
+		{name: "cipher suite", rule: "7.3/cipher-suite-in-capabilities", change: func(_ *scene, l *treekem.LeafNode) { noSuite(l) }},
 		{name: "group extension", rule: "13.4/group-extension-support", exts: []mls.Extension{{Type: listed}},
 			change: func(_ *scene, l *treekem.LeafNode) { l.Capabilities.Extensions = nil }},
 		{name: "key of a parent", rule: "12.4.3.1/parent-key-unique", change: func(sc *scene, l *treekem.LeafNode) {
-			// The root's key: the path of the commit would replace it, but the
-			// Update comes first. Leaf 3 keeps node 5 out of its own path.
+			// The path of the commit would replace it, but the Update is first.
 			l.EncryptionKey, _ = sc.m[0].g.Tree().EncryptionKey(sc.m[0].g.Tree().DirectPath(0)[0])
 		}},
 		{name: "encryption key of a member", rule: "7.3/encryption-key-unique", change: func(sc *scene, l *treekem.LeafNode) {

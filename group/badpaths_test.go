@@ -85,6 +85,8 @@ func badPaths() []badPath {
 		{name: "new required capabilities", rule: "12.1.7/required-capabilities", forge: func(*scene) forgery {
 			return forgery{leaf: basicOnly, proposals: []framing.Proposal{group.ExtensionsProposal([]mls.Extension{requiresApplicationType})}}
 		}},
+		{name: "version", rule: "7.3/version-in-capabilities", forge: leafChange(noVersion)},
+		{name: "cipher suite", rule: "7.3/cipher-suite-in-capabilities", forge: leafChange(noSuite)},
 		{name: "group extension", rule: "13.4/group-extension-support", exts: []mls.Extension{{Type: listed}}, forge: leafChange(func(l *treekem.LeafNode) {
 			l.Capabilities.Extensions = nil
 		})},

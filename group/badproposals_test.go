@@ -38,6 +38,12 @@ type badProposal struct {
 	receiversOnly bool
 }
 
+// noVersion and noSuite are capabilities without what the group uses.
+func noVersion(l *treekem.LeafNode) { l.Capabilities.Versions = []mls.ProtocolVersion{2} }
+func noSuite(l *treekem.LeafNode) {
+	l.Capabilities.CipherSuites = []mls.CipherSuite{mls.P256_AES128GCM_SHA256_P256}
+}
+
 // keyPackageWith is a key package of a newcomer, changed and then signed again.
 // leaf changes the leaf node, kp the key package; either can be nil.
 func keyPackageWith(sc *scene, leaf func(*treekem.LeafNode), kp func(*treekem.KeyPackage)) framing.Proposal {
@@ -107,12 +113,10 @@ func badAdds() []badProposal {
 			return keyPackageWith(sc, func(l *treekem.LeafNode) { l.Source = treekem.SourceUpdate }, nil)
 		}},
 		{name: "versions of the capabilities", rule: "11.1/version-capability", make: func(sc *scene) framing.Proposal {
-			return keyPackageWith(sc, func(l *treekem.LeafNode) { l.Capabilities.Versions = []mls.ProtocolVersion{2} }, nil)
+			return keyPackageWith(sc, noVersion, nil)
 		}},
 		{name: "suites of the capabilities", rule: "11.1/cipher-suite-capability", make: func(sc *scene) framing.Proposal {
-			return keyPackageWith(sc, func(l *treekem.LeafNode) {
-				l.Capabilities.CipherSuites = []mls.CipherSuite{mls.P256_AES128GCM_SHA256_P256}
-			}, nil)
+			return keyPackageWith(sc, noSuite, nil)
 		}},
 		{name: "expired", rule: "7.3/lifetime", make: func(sc *scene) framing.Proposal {
 			return keyPackageWith(sc, func(l *treekem.LeafNode) {
