@@ -219,7 +219,7 @@ func (e *Editor) Done() (*Tree, error) {
 	var set []mls.LeafIndex
 	for _, c := range changes {
 		if c.raw != "" {
-			if err := r.keys.addLeaf(t, c.leaf); err != nil {
+			if err := r.keys.addLeaf(t, c.leaf, c.raw); err != nil {
 				return nil, err
 			}
 			set = append(set, c.leaf)

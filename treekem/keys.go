@@ -29,9 +29,9 @@ func (k *keyEdit) removeParent(x NodeIndex, raw string) {
 	k.enc.remove(fingerprint(encryptionKeyIn(raw)), x)
 }
 
-// addLeaf enters the keys of leaf i of t, which no other node may have.
-func (k *keyEdit) addLeaf(t *Tree, i mls.LeafIndex) error {
-	raw := t.leafAt(i)
+// addLeaf enters the keys of leaf i of t, whose encoding is raw. No other node
+// may have them.
+func (k *keyEdit) addLeaf(t *Tree, i mls.LeafIndex, raw string) error {
 	enc, sig := encryptionKeyIn(raw), signatureKeyIn(raw)
 	if x, ok := t.findEncryptionKey(k.enc.view(), enc); ok {
 		return duplicateEncryptionKey(t, LeafNodeIndex(i), x)
@@ -44,9 +44,10 @@ func (k *keyEdit) addLeaf(t *Tree, i mls.LeafIndex) error {
 	return nil
 }
 
-// addParent enters the key of parent node x of t, which no other node may have.
-func (k *keyEdit) addParent(t *Tree, x NodeIndex) error {
-	key := encryptionKeyIn(t.rawAt(x))
+// addParent enters the key of parent node x of t, whose encoding is raw. No
+// other node may have it.
+func (k *keyEdit) addParent(t *Tree, x NodeIndex, raw string) error {
+	key := encryptionKeyIn(raw)
 	if y, ok := t.findEncryptionKey(k.enc.view(), key); ok {
 		return duplicateEncryptionKey(t, x, y)
 	}

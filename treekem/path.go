@@ -307,12 +307,12 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 		}
 	}
 	t.root = n
-	if err := keys.addLeaf(t, m.leaf); err != nil {
+	if err := keys.addLeaf(t, m.leaf, string(raw)); err != nil {
 		return nil, err
 	}
 	for k := range m.steps {
 		if m.raws[k] != "" {
-			if err := keys.addParent(t, m.steps[k].x); err != nil {
+			if err := keys.addParent(t, m.steps[k].x, m.raws[k]); err != nil {
 				return nil, err
 			}
 		}

@@ -52,8 +52,9 @@ func (p *Private) WithLeafKey(key *mls.HPKEPrivateKey) *Private {
 // node is not blank and has the same public key.
 func (p *Private) Prune(t *Tree) *Private {
 	keys := make([]privateKey, 0, len(p.keys))
+	raws := t.upward(p.leaf)
 	for _, k := range p.keys {
-		if k.matches(t) {
+		if k.matches(raws) {
 			keys = append(keys, k)
 		}
 	}
@@ -64,15 +65,22 @@ func (p *Private) Prune(t *Tree) *Private {
 	return &Private{suite: p.suite, leaf: p.leaf, keys: keys}
 }
 
-func (k *privateKey) matches(t *Tree) bool {
-	raw := t.rawAt(k.x)
+// matches reports whether the key is that of its node, given the nodes above
+// the member's leaf by level.
+func (k *privateKey) matches(upward []string) bool {
+	return k.x.Level() < len(upward) && k.isFor(upward[k.x.Level()])
+}
+
+// isFor reports whether the key is that of an encoded node.
+func (k *privateKey) isFor(raw string) bool {
 	return raw != "" && encryptionKeyIn(raw) == string(k.key.Public())
 }
 
 // Check checks that every key is that of its node in t.
 func (p *Private) Check(t *Tree) error {
+	raws := t.upward(p.leaf)
 	for _, k := range p.keys {
-		if !k.matches(t) {
+		if !k.matches(raws) {
 			return fmt.Errorf("treekem: the private key for node %d is not that of the tree", k.x)
 		}
 	}
@@ -98,7 +106,7 @@ func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupCon
 	if first < 0 {
 		panic("mls: internal error: a member below a blank copath child")
 	}
-	secret, err := p.decrypt(t, &steps[first], &path.Nodes[first], groupContext, added)
+	secret, err := p.decrypt(&steps[first], &path.Nodes[first], groupContext, added)
 	if err != nil {
 		return nil, mls.Secret{}, t.at(sender, err)
 	}
@@ -112,14 +120,15 @@ func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupCon
 
 // decrypt finds the node of the copath child's resolution that this member has
 // the key of, and decrypts what is encrypted to it.
-func (p *Private) decrypt(t *Tree, s *step, n *UpdatePathNode, groupContext []byte, added []mls.LeafIndex) (mls.Secret, error) {
+func (p *Private) decrypt(s *step, n *UpdatePathNode, groupContext []byte, added []mls.LeafIndex) (mls.Secret, error) {
 	var key *mls.HPKEPrivateKey
-	at, count, fresh := 0, 0, newLeafSet(added)
-	eachResolution(s.sibling, s.copath, p.suite.HashSize(), func(y NodeIndex, _ *node) bool {
+	at, count := 0, 0
+	fresh, nh := newLeafSet(added), p.suite.HashSize()
+	eachResolution(s.sibling, s.copath, nh, func(y NodeIndex, m *node) bool {
 		if y.IsLeaf() && fresh.has(y.Leaf()) {
 			return true
 		}
-		if k := p.keyAt(y); k != nil && k.matches(t) {
+		if k := p.keyAt(y); k != nil && k.isFor(m.raw(nh)) {
 			key, at = k.key, count
 		}
 		count++
@@ -164,14 +173,14 @@ func (p *Private) derive(t *Tree, nodes []NodeIndex, secret mls.Secret) (*Privat
 			secrets[k].Destroy()
 		}
 	}()
-	keys := make([]privateKey, len(nodes))
+	keys, raws := make([]privateKey, len(nodes)), t.upward(p.leaf)
 	err := parallel(len(nodes), keyChunk, func(k int) error {
 		key, err := nodeKey(p.suite, secrets[k])
 		if err != nil {
 			return err
 		}
 		keys[k] = privateKey{nodes[k], key}
-		if !keys[k].matches(t) {
+		if !keys[k].matches(raws) {
 			// RFC 9420, Section 7.5: derived public keys are those of the path.
 			return mls.Invalid("7.5", "path-derived-key", "the path secret does not lead to the key of node %d", nodes[k])
 		}

@@ -32,7 +32,7 @@ func NewTree(s *mls.Suite, leaf *LeafNode) (*Tree, error) {
 		return nil, err
 	}
 	edit := t.editKeys()
-	if err := edit.addLeaf(t, 0); err != nil {
+	if err := edit.addLeaf(t, 0, string(raw)); err != nil {
 		return nil, err
 	}
 	edit.install(t)
@@ -71,6 +71,32 @@ func (t *Tree) nodeAt(x NodeIndex) *node {
 }
 
 func (t *Tree) rawAt(x NodeIndex) string { return t.nodeAt(x).raw(t.suite.HashSize()) }
+
+// upward returns the encodings of leaf i and of the nodes above it, by level;
+// those outside the tree are missing.
+func (t *Tree) upward(i mls.LeafIndex) []string {
+	if !t.inTree(i) {
+		return nil
+	}
+	nh := t.suite.HashSize()
+	n, x := t.root, Root(t.width)
+	raws := make([]string, x.Level()+1)
+	for ; n != nil; n, x = n.toward(x, i) {
+		raws[x.Level()] = n.raw(nh)
+		if x.IsLeaf() {
+			break
+		}
+	}
+	return raws
+}
+
+// toward returns the child of parent node n at x that is above leaf i.
+func (n *node) toward(x NodeIndex, i mls.LeafIndex) (*node, NodeIndex) {
+	if LeafNodeIndex(i) < x {
+		return n.left, x.left()
+	}
+	return n.right, x.right()
+}
 
 func (t *Tree) leafAt(i mls.LeafIndex) string {
 	if uint32(i) >= t.width {
