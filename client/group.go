@@ -1,0 +1,446 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/treekem"
+)
+
+// Status says how we stand with a group.
+type Status uint8
+
+// The statuses. They are stored: their numbers stay.
+const (
+	// Active: we are a member.
+	Active Status = 1
+	// StatusRemoved: we were removed.
+	StatusRemoved Status = 2
+	// StatusJoining: our external commit is pending and there is no state from
+	// before.
+	StatusJoining Status = 3
+)
+
+// String returns the status in a word.
+func (s Status) String() string {
+	switch s {
+	case Active:
+		return "active"
+	case StatusRemoved:
+		return "removed"
+	case StatusJoining:
+		return "joining"
+	}
+	return fmt.Sprintf("Status(%d)", uint8(s))
+}
+
+// Group is a group of a client. It is safe for concurrent use: operations on it
+// exclude each other.
+type Group struct {
+	c    *Client
+	id   []byte
+	name string
+
+	// lock guards the fields below.
+	lock   chan struct{}
+	loaded bool
+	head   headRecord
+	// g is nil while we are joining without a state from before.
+	g       *group.Group
+	pending *pending
+	joining *joining
+	// stored is the tree that the store has; nil for none.
+	stored *treekem.Tree
+	// replay is set until held messages were looked through after loading.
+	replay bool
+	events []Event
+}
+
+// pending is our pending commit.
+type pending struct {
+	staged *group.Staged
+	record pendingRecord
+}
+
+// joining is our pending external commit.
+type joining struct {
+	g      *group.Group
+	record joinRecord
+}
+
+// ID is the group's identifier.
+func (g *Group) ID() []byte { return bytes.Clone(g.id) }
+
+// with runs f with the group locked and loaded, and tells the application of
+// what happened.
+func (g *Group) with(ctx context.Context, f func() error) error {
+	err := g.locked(ctx, f)
+	if notify := g.c.cfg.Notify; notify != nil {
+		g.c.events.run(notify)
+	}
+	return err
+}
+
+func (g *Group) locked(ctx context.Context, f func() error) error {
+	select {
+	case g.lock <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() {
+		if g.c.cfg.Notify != nil {
+			g.c.events.add(g.events)
+		}
+		g.events = nil
+		<-g.lock
+	}()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := g.load(ctx); err != nil {
+		return err
+	}
+	if g.replay {
+		g.replay = false
+		if _, err := g.replayHeld(ctx); err != nil {
+			return err
+		}
+	}
+	return f()
+}
+
+// load reads the group from the store, unless it is in memory.
+func (g *Group) load(ctx context.Context) error {
+	if g.loaded {
+		return nil
+	}
+	var p parts
+	if err := g.c.store.View(ctx, func(tx store.Reader) error { return p.read(tx, g.name) }); err != nil {
+		return err
+	}
+	if err := g.restore(ctx, &p); err != nil {
+		g.unload()
+		return err
+	}
+	g.loaded, g.replay = true, p.head.HeldCount > 0
+	return nil
+}
+
+// unload drops what is in memory, because it may not be what is stored.
+func (g *Group) unload() {
+	g.loaded, g.g, g.pending, g.joining, g.stored = false, nil, nil, nil, nil
+}
+
+// parts are the records of a group.
+type parts struct {
+	head                            headRecord
+	core                            *stateRecord
+	pending                         *pendingRecord
+	join                            *joinRecord
+	tree, pendingTree, joiningsTree []byte
+}
+
+func (p *parts) read(tx store.Reader, name string) error {
+	if err := get(tx, headKey(name), &p.head); errors.Is(err, store.ErrNotFound) {
+		return ErrUnknownGroup
+	} else if err != nil {
+		return err
+	}
+	var err error
+	if Status(p.head.Status) != StatusJoining {
+		p.core = new(stateRecord)
+		p.tree, err = readState(tx, name, partCore, p.core, partTree)
+		if err != nil {
+			return err
+		}
+		if p.core.Counter != p.head.Counter {
+			return fmt.Errorf("%w: the state of a group is not that of its last batch", store.ErrRolledBack)
+		}
+	}
+	if p.head.Pending {
+		p.pending = new(pendingRecord)
+		if p.pendingTree, err = readState(tx, name, partPending, p.pending, partPendingTree); err != nil {
+			return err
+		}
+	}
+	if p.head.Joining {
+		p.join = new(joinRecord)
+		p.joiningsTree, err = readState(tx, name, partJoin, p.join, partJoinTree)
+	}
+	return err
+}
+
+// readState reads a record and the tree that goes with it.
+func readState(tx store.Reader, name, part string, v any, treePart string) ([]byte, error) {
+	if err := get(tx, partKey(name, part), v); err != nil {
+		return nil, must(err, "the state of a group")
+	}
+	tree, err := getRaw(tx, partKey(name, treePart))
+	return tree, must(err, "the tree of a group")
+}
+
+// restore makes the group of its records.
+func (g *Group) restore(ctx context.Context, p *parts) error {
+	if !bytes.Equal(p.head.Group, g.id) {
+		return fmt.Errorf("%w: a group under another's name", store.ErrCorrupt)
+	}
+	g.head = p.head
+	signers := g.c.signers()
+	cfg := g.c.groupConfig(ctx)
+	var err error
+	if p.core != nil {
+		if g.g, err = restoreGroup(cfg, p.core, p.tree, signers); err != nil {
+			return err
+		}
+		g.stored = g.g.Tree()
+		if err := g.checkRestored(); err != nil {
+			return err
+		}
+	}
+	if p.pending != nil {
+		saved, err := p.pending.State.join(p.pendingTree)
+		if err != nil {
+			return err
+		}
+		g.pending = &pending{record: *p.pending}
+		if g.pending.staged, err = g.g.RestoreStaged(saved, signers...); err != nil {
+			return damaged(err)
+		}
+		g.pending.record.State = stateRecord{}
+	}
+	if p.join != nil {
+		g.joining = &joining{record: *p.join}
+		if g.joining.g, err = restoreGroup(cfg, &p.join.State, p.joiningsTree, signers); err != nil {
+			return err
+		}
+		g.joining.record.State = stateRecord{}
+	}
+	return nil
+}
+
+func restoreGroup(cfg group.Config, r *stateRecord, tree []byte, signers []mls.Signer) (*group.Group, error) {
+	saved, err := r.join(tree)
+	if err != nil {
+		return nil, err
+	}
+	g, err := group.Restore(cfg, saved, signers...)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	return g, nil
+}
+
+// damaged marks what a record that was read whole cannot lead to.
+func damaged(err error) error {
+	if errors.Is(err, mls.ErrUnsupported) {
+		return fmt.Errorf("%w: the state of a group: %w", store.ErrNewer, err)
+	}
+	return fmt.Errorf("%w: the state of a group: %w", store.ErrCorrupt, err)
+}
+
+// checkRestored holds the state against the head and its own tree hash.
+func (g *Group) checkRestored() error {
+	context := g.g.Context()
+	switch {
+	case !bytes.Equal(context.GroupID, g.id), context.Epoch != g.head.Epoch:
+		return fmt.Errorf("%w: the state of a group is not that of its head", store.ErrCorrupt)
+	case !bytes.Equal(context.TreeHash, g.g.Tree().Hash()):
+		return fmt.Errorf("%w: the tree of a group is not that of its context", store.ErrCorrupt)
+	}
+	return nil
+}
+
+// write makes what is in memory durable, in one batch with what f writes and
+// with what the application makes of the outcome. If it fails, the group is
+// dropped from memory, to be read again: what the store holds is what counts.
+func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) error) (err error) {
+	defer func() {
+		if err != nil {
+			g.unload()
+		} else if o != nil {
+			g.events = append(g.events, Event{bytes.Clone(g.id), o})
+		}
+	}()
+	head := g.head
+	head.Counter++
+	head.Pending, head.Joining = g.pending != nil, g.joining != nil
+	var core *stateRecord
+	var tree []byte
+	if g.g != nil {
+		head.Epoch = g.g.Epoch()
+		saved, err := g.g.State()
+		if err != nil {
+			return err
+		}
+		defer clear(saved)
+		if core, tree, err = cut(saved, g.g.Tree()); err != nil {
+			return err
+		}
+		defer clear(core.State)
+		core.Counter = head.Counter
+	}
+	err = g.c.store.Update(ctx, func(tx store.Writer) error {
+		if core != nil {
+			if err := put(tx, partKey(g.name, partCore), core); err != nil {
+				return err
+			}
+			if g.stored != g.g.Tree() {
+				if err := putRaw(tx, partKey(g.name, partTree), tree); err != nil {
+					return err
+				}
+			}
+		}
+		if f != nil {
+			if err := f(tx); err != nil {
+				return err
+			}
+		}
+		// Written last: f may have changed what is held.
+		head.HeldCount, head.HeldBytes = g.head.HeldCount, g.head.HeldBytes
+		if err := put(tx, headKey(g.name), &head); err != nil {
+			return err
+		}
+		return g.c.save(tx, g.id, o)
+	})
+	if err != nil {
+		return err
+	}
+	g.head = head
+	if g.g != nil {
+		g.stored = g.g.Tree()
+	}
+	return nil
+}
+
+// save lets the application take part in a batch.
+func (c *Client) save(tx store.Writer, id []byte, o Outcome) error {
+	if c.cfg.Save == nil || o == nil {
+		return nil
+	}
+	return c.cfg.Save(prefixed{tx}, bytes.Clone(id), o)
+}
+
+// putState writes a saved state and its tree.
+func putState(tx store.Writer, name, part string, v any, treePart string, tree []byte) error {
+	if err := put(tx, partKey(name, part), v); err != nil {
+		return err
+	}
+	return putRaw(tx, partKey(name, treePart), tree)
+}
+
+// Info is what there is to know of a group.
+type Info struct {
+	ID     []byte
+	Status Status
+	Suite  mls.CipherSuite
+	// Epoch is the current one; while we are joining, the one that our commit
+	// begins.
+	Epoch   uint64
+	OwnLeaf mls.LeafIndex
+	Members int
+	// Pending tells that a commit of ours waits for Accept.
+	Pending bool
+	// Held is how many messages of later epochs are held.
+	Held int
+	// EpochAuthenticator is the same for all members of the epoch (RFC 9420,
+	// Section 8.7).
+	EpochAuthenticator []byte
+}
+
+// Info returns what there is to know of the group.
+func (g *Group) Info(ctx context.Context) (info Info, err error) {
+	err = g.with(ctx, func() error {
+		current := g.current()
+		info = Info{
+			ID: bytes.Clone(g.id), Status: Status(g.head.Status), Suite: current.Suite().ID(),
+			Epoch: current.Epoch(), OwnLeaf: current.OwnLeaf(), Members: current.Tree().Members(),
+			Pending: g.pending != nil || g.joining != nil, Held: int(g.head.HeldCount),
+			EpochAuthenticator: current.EpochAuthenticator(),
+		}
+		return nil
+	})
+	return info, err
+}
+
+// current is the state in force, else that of our pending external commit.
+func (g *Group) current() *group.Group {
+	if g.g != nil {
+		return g.g
+	}
+	return g.joining.g
+}
+
+// View calls f with the protocol's state of the group, which f must not change
+// or keep: to look at members, to export secrets, and the like.
+func (g *Group) View(ctx context.Context, f func(*group.Group) error) error {
+	return g.with(ctx, func() error { return f(g.current()) })
+}
+
+// GroupInfo describes the current epoch, signed and encoded as an MLSMessage:
+// with InfoOptions.ExternalPub, for external joiners (RFC 9420, Section
+// 12.4.3.2).
+func (g *Group) GroupInfo(ctx context.Context, opt group.InfoOptions) (message []byte, err error) {
+	err = g.with(ctx, func() error {
+		if g.g == nil {
+			return mls.ErrPending
+		}
+		info, err := g.g.GroupInfo(opt)
+		if err != nil {
+			return err
+		}
+		message, err = (&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatGroupInfo, GroupInfo: info}).Bytes()
+		return err
+	})
+	return message, err
+}
+
+// Forget deletes everything of the group. It does not leave it: others go on to
+// count us as a member until they remove us.
+func (g *Group) Forget(ctx context.Context) error {
+	select {
+	case g.lock <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-g.lock }()
+	g.unload()
+	return g.c.store.Update(ctx, func(tx store.Writer) error {
+		keys := [][]byte{headKey(g.name)}
+		for _, scan := range []struct {
+			prefix []byte
+			match  func(e store.Entry) (bool, error)
+		}{
+			{partKey(g.name, ""), func(store.Entry) (bool, error) { return true, nil }},
+			{[]byte(keyOutbox), func(e store.Entry) (bool, error) {
+				var r outboxRecord
+				err := decode(e.Value, &r)
+				return bytes.Equal(r.Group, g.id), err
+			}},
+		} {
+			for e, err := range tx.Scan(scan.prefix) {
+				if err != nil {
+					return err
+				}
+				ok, err := scan.match(e)
+				if err != nil {
+					return err
+				}
+				if ok {
+					keys = append(keys, e.Key)
+				}
+			}
+		}
+		for _, key := range keys {
+			if err := tx.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,204 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/store"
+)
+
+// keptEpochs is for how many past epochs handshake messages are known again.
+const keptEpochs = 64
+
+// logMessage notes a handshake message as dealt with.
+func (g *Group) logMessage(tx store.Writer, epoch uint64, message []byte, kind byte) error {
+	return putRaw(tx, epochKey(g.name, partLog, epoch, message), []byte{kind})
+}
+
+// logged looks a handshake message up.
+func (g *Group) logged(ctx context.Context, epoch uint64, message []byte) (kind byte, ok bool, err error) {
+	err = g.c.store.View(ctx, func(tx store.Reader) error {
+		value, err := getRaw(tx, epochKey(g.name, partLog, epoch, message))
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err == nil && len(value) != 1 {
+			err = fmt.Errorf("%w: an entry of the log", store.ErrCorrupt)
+		}
+		if err == nil {
+			kind, ok = value[0], true
+		}
+		return err
+	})
+	return kind, ok, err
+}
+
+// pruneLog forgets the messages of epochs long past.
+func (g *Group) pruneLog(tx store.Writer, epoch uint64) error {
+	var old [][]byte
+	for e, err := range tx.Scan(partKey(g.name, partLog)) {
+		if err != nil {
+			return err
+		}
+		of, ok := epochOf(e.Key, g.name, partLog)
+		if !ok {
+			return fmt.Errorf("%w: an entry of the log under a wrong key", store.ErrCorrupt)
+		}
+		if of+keptEpochs >= epoch {
+			break
+		}
+		old = append(old, e.Key)
+	}
+	for _, key := range old {
+		if err := tx.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heldMessage is a message that is held in the store.
+type heldMessage struct {
+	key     []byte
+	message []byte
+	envelope
+	// released is set when it was deleted.
+	released bool
+}
+
+// hold stores a message for later.
+func (g *Group) hold(ctx context.Context, message []byte, e envelope, missing bool) (Outcome, error) {
+	o := &Held{Epoch: e.epoch, Current: g.current().Epoch(), MissingProposal: missing}
+	key := epochKey(g.name, partHeld, e.epoch, message)
+	there := false
+	err := g.c.store.View(ctx, func(tx store.Reader) error {
+		_, err := tx.Get(key)
+		there = err == nil
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || there {
+		return o, err
+	}
+	if g.head.HeldCount >= uint64(g.c.cfg.MaxHeld) || g.head.HeldBytes+uint64(len(message)) > uint64(g.c.cfg.MaxHeldBytes) {
+		return nil, ErrHoldFull
+	}
+	return g.finish(ctx, o, nil, func(tx store.Writer) error {
+		g.head.HeldCount++
+		g.head.HeldBytes += uint64(len(message))
+		return putRaw(tx, key, message)
+	})
+}
+
+// release deletes a held message in the batch that deals with it.
+func (g *Group) release(tx store.Writer, held *heldMessage) error {
+	if held == nil {
+		return nil
+	}
+	held.released = true
+	if _, err := tx.Get(held.key); errors.Is(err, store.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	g.head.HeldCount--
+	g.head.HeldBytes -= min(uint64(len(held.message)), g.head.HeldBytes)
+	return tx.Delete(held.key)
+}
+
+// replayHeld processes the messages that were held for the current epoch or an
+// earlier one, and again after each commit among them.
+func (g *Group) replayHeld(ctx context.Context) ([]Outcome, error) {
+	var outcomes []Outcome
+	if g.head.HeldCount == 0 || g.g == nil || Status(g.head.Status) != Active {
+		return nil, nil
+	}
+	due, err := g.due(ctx)
+	if err != nil {
+		g.replay = true
+		return nil, err
+	}
+	for _, held := range due {
+		epoch := g.g.Epoch()
+		o, err := g.processHeld(ctx, held)
+		if err != nil {
+			g.replay = true
+			return outcomes, err
+		}
+		if o == nil {
+			continue // it waits on
+		}
+		outcomes = append(outcomes, o)
+		if g.g == nil || g.g.Epoch() != epoch {
+			break // a commit: what was held for its epoch is in o
+		}
+	}
+	return outcomes, nil
+}
+
+// due lists the held messages whose time has come: by epoch, proposals before
+// application messages before commits.
+func (g *Group) due(ctx context.Context) (list []*heldMessage, err error) {
+	err = g.c.store.View(ctx, func(tx store.Reader) error {
+		for e, err := range tx.Scan(partKey(g.name, partHeld)) {
+			if err != nil {
+				return err
+			}
+			epoch, ok := epochOf(e.Key, g.name, partHeld)
+			if !ok {
+				return fmt.Errorf("%w: a held message under a wrong key", store.ErrCorrupt)
+			}
+			if epoch > g.g.Epoch() {
+				break
+			}
+			message, err := raw(e.Value)
+			if err != nil {
+				return err
+			}
+			m, err := framing.Parse(message)
+			if err != nil {
+				return damaged(err)
+			}
+			h := &heldMessage{key: e.Key, message: message}
+			if h.envelope, err = envelopeOf(m); err != nil {
+				return damaged(err)
+			}
+			list = append(list, h)
+		}
+		return nil
+	})
+	slices.SortStableFunc(list, func(a, b *heldMessage) int {
+		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(rank(a.kind), rank(b.kind)))
+	})
+	return list, err
+}
+
+func rank(kind framing.ContentType) int {
+	return slices.Index([]framing.ContentType{framing.ContentProposal, framing.ContentApplication, framing.ContentCommit}, kind)
+}
+
+// processHeld deals with a held message, nil if it has to wait on.
+func (g *Group) processHeld(ctx context.Context, held *heldMessage) (Outcome, error) {
+	o, err := g.process(ctx, held.message, held.envelope, held)
+	if err != nil && g.loaded {
+		// Not the store, but the message.
+		return g.finish(ctx, &Refused{Epoch: held.epoch, Err: err}, held, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, waits := o.(*Held); waits {
+		return nil, nil
+	}
+	if held.released {
+		return o, nil
+	}
+	// Dealt with before: only the held copy is left to delete.
+	return o, g.write(ctx, nil, func(tx store.Writer) error { return g.release(tx, held) })
+}

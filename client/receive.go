@@ -1,0 +1,260 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
+)
+
+// Receive deals with a message for this client: a Welcome, or a message to one
+// of its groups, for which see [Group.Process].
+func (c *Client) Receive(ctx context.Context, message []byte) (Outcome, error) {
+	m, err := framing.Parse(message)
+	if err != nil {
+		return nil, err
+	}
+	if m.Welcome != nil {
+		return c.Join(ctx, message, JoinOptions{})
+	}
+	e, err := envelopeOf(m)
+	if err != nil {
+		return nil, err
+	}
+	g, err := c.Group(ctx, e.group)
+	if err != nil {
+		return nil, err
+	}
+	return g.Process(ctx, message)
+}
+
+// envelope is what a message to a group says of itself, unauthenticated.
+type envelope struct {
+	group []byte
+	epoch uint64
+	kind  framing.ContentType
+}
+
+func envelopeOf(m *framing.Message) (envelope, error) {
+	switch {
+	case m.Public != nil:
+		c := &m.Public.Content
+		return envelope{c.GroupID, c.Epoch, c.ContentType}, nil
+	case m.Private != nil:
+		return envelope{m.Private.GroupID, m.Private.Epoch, m.Private.ContentType}, nil
+	}
+	return envelope{}, mls.Invalid("6", "wire-format", "%v is not a message to a group", m.WireFormat)
+}
+
+// Process deals with a message to the group. When it returns without an error,
+// whatever the outcome, the message is dealt with durably and can be
+// acknowledged.
+//
+// An invalid message changes nothing. That another processing cannot help
+// either is what mls.Retryable says of its error.
+func (g *Group) Process(ctx context.Context, message []byte) (o Outcome, err error) {
+	m, err := framing.Parse(message)
+	if err != nil {
+		return nil, err
+	}
+	e, err := envelopeOf(m)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(e.group, g.id) {
+		return nil, mls.ErrWrongGroup
+	}
+	err = g.with(ctx, func() error {
+		o, err = g.process(ctx, message, e, nil)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// process deals with a message. held is its key if it was held, to be deleted in
+// the same batch.
+func (g *Group) process(ctx context.Context, message []byte, e envelope, held *heldMessage) (Outcome, error) {
+	if o, err := g.known(ctx, message, e); o != nil || err != nil {
+		return o, err
+	}
+	if j := g.joining; j != nil {
+		if bytes.Equal(message, j.record.Message) {
+			applied, err := g.acceptJoin(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return &OwnEcho{Epoch: e.epoch, ContentType: e.kind, Commit: applied}, nil
+		}
+		if g.g == nil || Status(g.head.Status) == StatusRemoved {
+			return g.beforeJoined(ctx, message, e)
+		}
+	}
+	received, err := g.g.Process(message)
+	if err != nil {
+		return g.failed(ctx, message, e, err)
+	}
+	return g.received(ctx, message, e, received, held)
+}
+
+// known recognizes a handshake message that was dealt with before.
+func (g *Group) known(ctx context.Context, message []byte, e envelope) (Outcome, error) {
+	if e.kind == framing.ContentApplication {
+		return nil, nil
+	}
+	kind, ok, err := g.logged(ctx, e.epoch, message)
+	switch {
+	case err != nil || !ok:
+		return nil, err
+	case kind == logOwn:
+		return &OwnEcho{Epoch: e.epoch, ContentType: e.kind}, nil
+	}
+	return &Duplicate{Epoch: e.epoch, ContentType: e.kind}, nil
+}
+
+// beforeJoined deals with a message that arrives while our external commit is
+// pending and we cannot read the group yet.
+func (g *Group) beforeJoined(ctx context.Context, message []byte, e envelope) (Outcome, error) {
+	if next := g.joining.g.Epoch(); e.epoch < next {
+		return &Stale{Epoch: e.epoch, Current: next}, nil
+	}
+	return g.hold(ctx, message, e, false)
+}
+
+// failed says what an error means for the group.
+func (g *Group) failed(ctx context.Context, message []byte, e envelope, err error) (Outcome, error) {
+	switch {
+	case errors.Is(err, mls.ErrUnknownProposal):
+		return g.hold(ctx, message, e, true)
+	case e.kind == framing.ContentCommit && forked(err):
+		return &NeedsRejoin{Epoch: e.epoch, Reason: err}, nil
+	}
+	return nil, err
+}
+
+// forked reports whether a commit failed although its sender was authenticated,
+// because its state of the group is not ours: it is for us to rejoin, or for the
+// others to remove the sender.
+func forked(err error) bool {
+	for _, rule := range []mls.RuleError{
+		{Section: "12.4.2", Rule: "confirmation-tag"},
+	} {
+		if errors.Is(err, &rule) {
+			return true
+		}
+	}
+	return false
+}
+
+// errForked is why we are to rejoin when our own messages come back and we have
+// not made them.
+var errForked = errors.New("client: a message of ours that this state has not sent: another copy of the state is in use, or an accepted commit was discarded")
+
+// received makes what the group has read durable.
+func (g *Group) received(ctx context.Context, message []byte, e envelope, r group.Received, held *heldMessage) (Outcome, error) {
+	switch r := r.(type) {
+	case *group.Application:
+		return g.finish(ctx, &MessageReceived{*r}, held, nil)
+	case *group.ReceivedProposal:
+		p := &ProposalReceived{PendingProposal: r.PendingProposal}
+		o, err := g.finish(ctx, p, held, func(tx store.Writer) error {
+			return g.logMessage(tx, e.epoch, message, logReceived)
+		})
+		if err == nil && held == nil {
+			p.Replayed, _ = g.replayHeld(ctx) // a commit may have waited for it
+		}
+		return o, err
+	case *group.Staged:
+		return g.commit(ctx, r, message, held)
+	case *group.Removal:
+		return g.commit(ctx, r.Staged, message, held)
+	case *group.OwnMessage:
+		return g.own(ctx, message, e, r, held)
+	case *group.Duplicate:
+		return &Duplicate{Epoch: e.epoch, ContentType: e.kind}, nil
+	case *group.StaleEpoch:
+		return &Stale{Epoch: r.Got, Current: r.Want}, nil
+	case *group.FutureEpoch:
+		return g.hold(ctx, message, e, false)
+	}
+	return nil, errors.New("client: internal error: the group returned something unknown")
+}
+
+// finish writes an outcome, and deletes the held message that it comes from.
+func (g *Group) finish(ctx context.Context, o Outcome, held *heldMessage, f func(tx store.Writer) error) (Outcome, error) {
+	err := g.write(ctx, o, func(tx store.Writer) error {
+		if f != nil {
+			if err := f(tx); err != nil {
+				return err
+			}
+		}
+		return g.release(tx, held)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// commit applies a commit of another.
+func (g *Group) commit(ctx context.Context, staged *group.Staged, message []byte, held *heldMessage) (Outcome, error) {
+	_, o, err := g.merge(ctx, staged, message, held)
+	return o, err
+}
+
+// own deals with an echo.
+func (g *Group) own(ctx context.Context, message []byte, e envelope, r *group.OwnMessage, held *heldMessage) (Outcome, error) {
+	echo := &OwnEcho{Epoch: e.epoch, ContentType: e.kind}
+	if r.ContentType == framing.ContentApplication {
+		return echo, nil
+	}
+	if r.ContentType == framing.ContentCommit && g.pending != nil && bytes.Equal(message, g.pending.staged.Message()) {
+		applied, _, err := g.merge(ctx, g.pending.staged, message, held)
+		if err != nil {
+			return nil, err
+		}
+		echo.Commit = applied
+		return echo, nil
+	}
+	if r.ContentType == framing.ContentCommit || !r.Known {
+		return &NeedsRejoin{Epoch: e.epoch, Reason: errForked}, nil
+	}
+	return echo, nil
+}
+
+// Discard drops our pending commit, or external commit: the delivery service has
+// refused it. It must not have accepted it.
+func (g *Group) Discard(ctx context.Context) error {
+	return g.with(ctx, func() error {
+		var drop []string
+		var entry uint64
+		switch {
+		case g.joining != nil:
+			drop, entry = []string{partJoin, partJoinTree}, g.joining.record.Outbox
+		case g.pending != nil:
+			drop, entry = []string{partPending, partPendingTree}, g.pending.record.Outbox
+		default:
+			return ErrNothingPending
+		}
+		if g.g == nil {
+			return g.forgetJoining(ctx, drop, entry)
+		}
+		if g.joining != nil {
+			g.joining = nil
+		} else {
+			g.pending = nil
+		}
+		return g.write(ctx, nil, func(tx store.Writer) error {
+			if err := deleteParts(tx, g.name, drop...); err != nil {
+				return err
+			}
+			return tx.Delete(outboxKey(entry))
+		})
+	})
+}
