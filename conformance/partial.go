@@ -1,9 +1,7 @@
 package conformance
 
 import (
-	"io/fs"
 	"slices"
-	"strings"
 
 	"github.com/treekem/mls"
 )
@@ -65,10 +63,22 @@ func findPartial(name string) *kind {
 	return &partialKinds[i]
 }
 
-// hasPartial reports whether a directory holds any of the files.
-func hasPartial(dir fs.FS) bool {
-	names, err := fs.Glob(dir, partialPrefix+"*.json")
-	return err == nil && slices.ContainsFunc(names, func(name string) bool {
-		return findPartial(strings.TrimSuffix(name, ".json")) != nil
-	})
+// expectedKinds returns the kinds of which a directory with these files has to
+// have one each: the draft's if it has any of them, and the sixteen unless it
+// has the draft's only.
+func expectedKinds(names []string) []string {
+	hasAny := func(kinds []string) bool {
+		return slices.ContainsFunc(kinds, func(kind string) bool { return slices.Contains(names, kind+".json") })
+	}
+	var partial []string
+	for i := range partialKinds {
+		partial = append(partial, partialKinds[i].name)
+	}
+	switch {
+	case !hasAny(partial):
+		return Kinds()
+	case hasAny(Kinds()):
+		return append(Kinds(), partial...)
+	}
+	return partial
 }

@@ -24,10 +24,38 @@ func partialDir(t *testing.T) string {
 			t.Skip(warning)
 		}
 	}
-	if !hasPartial(os.DirFS(dir)) {
-		t.Fatalf("%s has none of the files", dir)
-	}
 	return dir
+}
+
+func TestExpectedKinds(t *testing.T) {
+	for _, c := range []struct {
+		names          []string
+		first, partial bool
+	}{
+		{nil, true, false},
+		{[]string{"x.json", "welcome.json"}, true, false},
+		{[]string{"x.json", "test-vector-partial-annotated-commit.json"}, false, true},
+		{[]string{"test-vector-partial-annotated-commit.json", "welcome.json"}, true, true},
+		{[]string{"test-vector-partial-tree-operations-spec.json"}, true, false},
+	} {
+		got := expectedKinds(c.names)
+		want := 0
+		if c.first {
+			want += len(Kinds())
+		}
+		if c.partial {
+			want += len(partialKinds)
+		}
+		if len(got) != want || slices.Contains(got, "welcome") != c.first {
+			t.Errorf("%q: %q", c.names, got)
+		}
+	}
+	if k := findPartial("test-vector-partial-annotated-commit"); k == nil || k.check == nil {
+		t.Error("a kind isn't found")
+	}
+	if findPartial("welcome") != nil {
+		t.Error("one of the sixteen is found")
+	}
 }
 
 func partialCases(t *testing.T, k *kind) []*node {
