@@ -90,7 +90,7 @@ func TestLostRace(t *testing.T) {
 		t.Fatalf("to repeat: %+v", o.Repeat)
 	}
 	if out := must(b.c.Outbox(ctx))(t); len(out) != 0 {
-		t.Errorf("the lost commit is still in the outbox: %+v", out)
+		t.Errorf("the lost commit is still in the outbox, %d messages", len(out))
 	}
 	must(a.group(id).Accept(ctx))(t)
 	want[*client.CommitApplied](t, c.process(wins.Message))
@@ -250,17 +250,17 @@ func TestWelcomes(t *testing.T) {
 	another := b.keyPackage()
 	commit := a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(kp)}})
 	if out := must(a.c.Outbox(ctx))(t); len(out) != 1 || out[0].Kind != client.KindCommit || !bytes.Equal(out[0].Message, commit.Message) {
-		t.Fatalf("outbox: %+v", out)
+		t.Fatalf("the outbox is not what it should be, %d messages", len(out))
 	}
 	welcome := must(a.group(id).Accept(ctx))(t).Welcome
 	a.crash() // before the Welcome left
 	out := must(a.c.Outbox(ctx))(t)
 	if len(out) != 1 || out[0].Kind != client.KindWelcome || !bytes.Equal(out[0].Message, welcome.Message) || out[0].ID != welcome.ID {
-		t.Fatalf("outbox: %+v", out)
+		t.Fatalf("the outbox is not what it should be, %d messages", len(out))
 	}
 	check(t, a.c.Sent(ctx, welcome.ID))
 	if out := must(a.c.Outbox(ctx))(t); len(out) != 0 {
-		t.Errorf("outbox: %+v", out)
+		t.Errorf("%d messages in the outbox", len(out))
 	}
 	want[*client.Joined](t, b.process(welcome.Message))
 	b.crash()

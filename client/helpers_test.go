@@ -104,6 +104,7 @@ func (m *member) add(id []byte, members []*member, joiners ...*member) {
 			m.t.Fatalf("%s has not joined", j.name)
 		}
 	}
+	check(m.t, m.c.Sent(ctx, applied.Welcome.ID))
 }
 
 func (m *member) process(message []byte) client.Outcome {

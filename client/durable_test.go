@@ -1,0 +1,482 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/store/storetest"
+)
+
+// TestSave: what the application writes is in the batch of the outcome.
+func TestSave(t *testing.T) {
+	fail := false
+	inbox := func(cfg *client.Config) {
+		cfg.Save = func(tx store.Writer, id []byte, o client.Outcome) error {
+			r, ok := o.(*client.MessageReceived)
+			if !ok {
+				return nil
+			}
+			if fail {
+				return storetest.ErrFault
+			}
+			return tx.Put(fmt.Appendf(nil, "inbox/%d", r.Generation), r.Data)
+		}
+	}
+	id, a, b, _ := trio(t, inbox)
+	message := a.send(id, "hello")
+	fail = true
+	_, err := b.c.Receive(ctx, message)
+	wantErr(t, err, storetest.ErrFault)
+	fail = false
+	b.reads(message, "hello") // its key was not used up
+	b.crash()
+	want[*client.Duplicate](t, b.process(message))
+	check(t, b.c.View(ctx, func(tx store.Reader) error {
+		v, err := tx.Get([]byte("inbox/0"))
+		if string(v) != "hello" {
+			t.Errorf("the application's record is %q", v)
+		}
+		n := 0
+		for e, err := range tx.Scan(nil) {
+			if err != nil || string(e.Key) != "inbox/0" {
+				t.Errorf("%q, %v", e.Key, err)
+			}
+			n++
+		}
+		if n != 1 {
+			t.Errorf("the application sees %d records", n)
+		}
+		return err
+	}))
+	check(t, b.c.Update(ctx, func(tx store.Writer) error { return tx.Delete([]byte("inbox/0")) }))
+	clean(t, a, b)
+}
+
+// faults lets every kind of failure befall every operation once, and then lets
+// it succeed.
+func TestWriteErrors(t *testing.T) {
+	for _, fault := range []storetest.Fault{storetest.Begin, storetest.Write, storetest.Commit, storetest.Lost} {
+		t.Run(fmt.Sprint(fault), func(t *testing.T) { writeErrors(t, fault) })
+	}
+}
+
+// writeErrors plays a history in which every update fails once.
+func writeErrors(t *testing.T, fault storetest.Fault) {
+	faulty := map[*member]*storetest.Faulty{}
+	members := make([]*member, 3)
+	for i := range members {
+		m := newMember(t, fmt.Sprint("member ", i))
+		m.c.Close()
+		m.store = m.store.Clone()
+		f := storetest.NewFaulty(m.store, nil)
+		m.cfg.Store = f
+		m.c = must(client.Open(ctx, m.cfg))(t)
+		faulty[m] = f
+		members[i] = m
+	}
+	a, b, c := members[0], members[1], members[2]
+	id := a.create()
+	a.add(id, nil, b, c)
+	for _, f := range faulty {
+		f.Set(func(n int) storetest.Fault {
+			if n%2 == 0 {
+				return fault
+			}
+			return storetest.None
+		})
+	}
+	// twice tries something until it succeeds.
+	twice := func(f func() error) {
+		t.Helper()
+		var err error
+		for range 4 {
+			if err = f(); err == nil {
+				return
+			}
+			if !errors.Is(err, storetest.ErrFault) {
+				t.Fatal(err)
+			}
+		}
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for round := range 6 {
+		for _, from := range members {
+			var message []byte
+			twice(func() (err error) { message, err = from.group(id).Send(ctx, []byte("x"), nil); return err })
+			if seen[string(message)] {
+				t.Fatal("a message twice")
+			}
+			seen[string(message)] = true
+			for _, to := range members {
+				if to == from {
+					continue
+				}
+				var o client.Outcome
+				twice(func() (err error) { o, err = to.c.Receive(ctx, message); return err })
+				if _, ok := o.(*client.Duplicate); ok && fault == storetest.Lost {
+					continue // the batch was written, the answer lost
+				}
+				want[*client.MessageReceived](t, o)
+			}
+		}
+		committer := members[round%3]
+		var commit *client.Outgoing
+		twice(func() (err error) {
+			commit, err = committer.group(id).Commit(ctx, group.CommitOptions{})
+			if errors.Is(err, mls.ErrPending) { // it was written: it is in the outbox
+				out := must(committer.c.Outbox(ctx))(t)
+				commit, err = &out[len(out)-1], nil
+			}
+			return err
+		})
+		for _, to := range members {
+			var o client.Outcome
+			twice(func() (err error) { o, err = to.c.Receive(ctx, commit.Message); return err })
+			if _, err := to.group(id).Accept(ctx); !errors.Is(err, client.ErrNothingPending) {
+				t.Fatalf("%T left something pending: %v", o, err)
+			}
+		}
+		agree(t, id, members...)
+	}
+	for _, f := range faulty {
+		f.Set(nil)
+	}
+	clean(t, members...)
+}
+
+// TestDiskFull: no write succeeds any more, and nothing is lost by it.
+func TestDiskFull(t *testing.T) {
+	id, a, b, _ := trio(t)
+	full := storetest.NewFaulty(b.store.Clone(), func(int) storetest.Fault { return storetest.Write })
+	b.cfg.Store = full
+	b.c = must(client.Open(ctx, b.cfg))(t)
+	message, commit := a.send(id, "hello"), a.commit(id, group.CommitOptions{})
+	for range 3 {
+		_, err := b.c.Receive(ctx, message)
+		wantErr(t, err, storetest.ErrFault)
+		_, err = b.c.Receive(ctx, commit.Message)
+		wantErr(t, err, storetest.ErrFault)
+		_, err = b.group(id).Send(ctx, []byte("x"), nil)
+		wantErr(t, err, storetest.ErrFault)
+		_, err = b.group(id).Commit(ctx, group.CommitOptions{})
+		wantErr(t, err, storetest.ErrFault)
+		if info := b.info(id); info.Epoch != 1 || info.Pending {
+			t.Fatalf("%+v", info)
+		}
+	}
+	full.Set(nil)
+	b.reads(message, "hello")
+	b.process(commit.Message)
+	must(a.group(id).Accept(ctx))(t)
+	agree(t, id, a, b)
+	clean(t, b)
+}
+
+// TestRandomFaults plays random histories with random faults and restarts.
+func TestRandomFaults(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomFaults(t, rand.New(rand.NewPCG(seed, 1))) })
+	}
+}
+
+func randomFaults(t *testing.T, rng *rand.Rand) {
+	id, a, b, c := trio(t)
+	members := []*member{a, b, c}
+	var log [][]byte // what the delivery service has, commits by epoch once
+	taken := map[uint64]bool{}
+	at := map[*member]int{}
+	var mu sync.Mutex
+	for _, m := range members {
+		m.cfg.Store = storetest.NewFaulty(m.store.Clone(), func(int) storetest.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			if rng.IntN(3) > 0 {
+				return storetest.None
+			}
+			return storetest.Fault(rng.IntN(5))
+		})
+	}
+	open := func(m *member) {
+		for {
+			var err error
+			if m.c, err = client.Open(ctx, m.cfg); err == nil {
+				return
+			}
+		}
+	}
+	for _, m := range members {
+		open(m)
+	}
+	publish := func(out *client.Outgoing) {
+		if out.Kind == client.KindCommit {
+			if taken[out.Epoch] {
+				return
+			}
+			taken[out.Epoch] = true
+		}
+		log = append(log, out.Message)
+	}
+	catchUp := func(m *member) {
+		for at[m] < len(log) {
+			o, err := m.c.Receive(ctx, log[at[m]])
+			if errors.Is(err, storetest.ErrFault) {
+				continue
+			}
+			check(t, err)
+			if _, lost := o.(*client.NeedsRejoin); lost {
+				t.Fatalf("%s lost track: %+v", m.name, o)
+			}
+			at[m]++
+		}
+	}
+	for range 120 {
+		m := members[rng.IntN(3)]
+		switch rng.IntN(6) {
+		case 0:
+			open(m)
+			for _, out := range must(m.c.Outbox(ctx))(t) {
+				publish(&out)
+				_ = m.c.Sent(ctx, out.ID)
+			}
+		case 1, 2:
+			catchUp(m)
+		case 3:
+			if message, err := m.group(id).Send(ctx, []byte("x"), nil); err == nil {
+				log = append(log, message)
+			}
+		case 4:
+			if out, err := m.group(id).ProposeUpdate(ctx, nil); err == nil {
+				publish(out)
+			}
+		case 5:
+			if out, err := m.group(id).Commit(ctx, group.CommitOptions{}); err == nil {
+				publish(out)
+			}
+		}
+	}
+	for range 2 {
+		for _, m := range members {
+			m.cfg.Store.(*storetest.Faulty).Set(nil)
+			open(m)
+			for _, out := range must(m.c.Outbox(ctx))(t) {
+				publish(&out)
+			}
+		}
+		for _, m := range members {
+			catchUp(m)
+		}
+	}
+	agree(t, id, members...)
+	if a.info(id).Epoch < 3 {
+		t.Error("nothing happened")
+	}
+	clean(t, members...)
+}
+
+func TestConcurrent(t *testing.T) {
+	id, a, b, c := trio(t)
+	messages := make(chan []byte, 100)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range 10 {
+				message, err := a.group(id).Send(ctx, fmt.Append(nil, i), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				messages <- message
+				if _, err := a.group(id).Info(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	close(messages)
+	var mu sync.Mutex
+	generations := map[uint32]bool{}
+	for range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for message := range messages {
+				o, err := b.c.Receive(ctx, message)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r, ok := o.(*client.MessageReceived)
+				mu.Lock()
+				if !ok || generations[r.Generation] {
+					t.Errorf("%T, or a generation twice", o)
+				} else {
+					generations[r.Generation] = true
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	if len(generations) != 40 {
+		t.Errorf("%d messages, want 40", len(generations))
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := c.group(id).Send(done, nil, nil)
+	wantErr(t, err, context.Canceled)
+	clean(t, a, b, c)
+}
+
+// TestNotifyMayCall: the application answers from within its event handler.
+func TestNotifyMayCall(t *testing.T) {
+	id, a, b, _ := trio(t)
+	var answers [][]byte
+	b.cfg.Notify = func(e client.Event) {
+		if r, ok := e.Outcome.(*client.MessageReceived); ok {
+			answers = append(answers, b.send(e.Group, "re: "+string(r.Data)))
+		}
+	}
+	b.crash()
+	b.reads(a.send(id, "1"), "1")
+	b.reads(a.send(id, "2"), "2")
+	if len(answers) != 2 {
+		t.Fatalf("%d answers", len(answers))
+	}
+	a.reads(answers[0], "re: 1")
+	a.reads(answers[1], "re: 2")
+}
+
+func TestOpenErrors(t *testing.T) {
+	_, err := client.Open(ctx, client.Config{Group: group.Config{Authenticate: group.InsecureAnyCredential}})
+	if err == nil {
+		t.Error("no store was accepted")
+	}
+	_, err = client.Open(ctx, client.Config{Store: store.NewMemory()})
+	if err == nil {
+		t.Error("no Authenticate was accepted")
+	}
+	cfg := client.Config{Group: group.Config{Authenticate: group.InsecureAnyCredential}}
+	inner := store.NewMemory()
+	key := store.RawKey(mls.NewSecret(make([]byte, store.KeySize)))
+	sealed := must(store.OpenSealed(ctx, inner, key, store.SealOptions{}))(t)
+	cfg.Store = inner
+	_, err = client.Open(ctx, cfg)
+	wantErr(t, err, store.ErrSealed)
+	cfg.Store = sealed
+	c := must(client.Open(ctx, cfg))(t)
+	check(t, c.Close())
+	_, err = c.Groups(ctx)
+	wantErr(t, err, store.ErrClosed)
+
+	foreign := store.NewMemory()
+	check(t, foreign.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte("x"), nil) }))
+	cfg.Store = foreign
+	_, err = client.Open(ctx, cfg)
+	wantErr(t, err, store.ErrCorrupt)
+}
+
+// TestDamagedRecords changes, removes and rolls back each record of a store.
+func TestDamagedRecords(t *testing.T) {
+	id, a, b, _ := trio(t)
+	old := records(t, a.store)
+	a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(b.info(id).OwnLeaf)}})
+	now := records(t, a.store)
+	works := func(s *store.Memory) error {
+		cfg := a.cfg
+		cfg.Store = s
+		c, err := client.Open(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		g, err := c.Group(ctx, id)
+		if err != nil {
+			return err
+		}
+		_, err = g.Accept(ctx)
+		return err
+	}
+	check(t, works(a.store.Clone()))
+	for key, value := range now {
+		for name, change := range map[string][]byte{
+			"gone": nil, "cut": value[:len(value)-1], "empty": {}, "rolled back": old[key],
+			"newer": append([]byte{value[0] + 1}, value[1:]...),
+		} {
+			if name == "rolled back" && (change == nil || string(change) == string(value)) || key == "m" && name == "rolled back" {
+				continue
+			}
+			if key[0] == 'k' || key[0] == 'o' || len(key) > 36 && key[35:37] == "l/" {
+				continue // what this history does not need
+			}
+			s := a.store.Clone()
+			check(t, s.Update(ctx, func(tx store.Writer) error {
+				if change == nil {
+					return tx.Delete([]byte(key))
+				}
+				return tx.Put([]byte(key), change)
+			}))
+			err := works(s)
+			if err == nil {
+				t.Errorf("%q %s: nothing was noticed", key, name)
+			}
+			if name == "newer" && key != "m" && !errors.Is(err, store.ErrNewer) {
+				t.Errorf("%q %s: %v", key, name, err)
+			}
+			if name == "rolled back" && !errors.Is(err, store.ErrRolledBack) {
+				t.Errorf("%q %s: %v", key, name, err)
+			}
+		}
+	}
+}
+
+func records(t testing.TB, s store.Store) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	check(t, s.View(ctx, func(tx store.Reader) error {
+		for e, err := range tx.Scan(nil) {
+			if err != nil {
+				return err
+			}
+			all[string(e.Key)] = e.Value
+		}
+		return nil
+	}))
+	return all
+}
+
+func TestCheckFinds(t *testing.T) {
+	id, a, _, _ := trio(t)
+	a.commit(id, group.CommitOptions{})
+	for _, key := range []string{"x", "g/none/core", "h/none", "k/none", "o/none", "i/none"} {
+		s := a.store.Clone()
+		check(t, s.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), []byte{1, 0xa0}) }))
+		if problems := must(client.Check(ctx, s))(t); len(problems) == 0 {
+			t.Errorf("nothing is wrong with %s", key)
+		}
+	}
+	for key, value := range records(t, a.store) {
+		if key == "m" {
+			continue
+		}
+		s := a.store.Clone()
+		value[len(value)/2] ^= 1
+		check(t, s.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), value) }))
+		_ = must(client.Check(ctx, s))(t) // finds it if it can, and never fails
+	}
+	_, err := client.Check(ctx, store.NewMemory())
+	if err == nil {
+		t.Error("an empty store was checked")
+	}
+}

@@ -1,0 +1,166 @@
+package client_test
+
+import (
+	"testing"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/group"
+)
+
+func (m *member) groupInfo(id []byte) []byte {
+	m.t.Helper()
+	return must(m.group(id).GroupInfo(ctx, group.InfoOptions{Tree: true, ExternalPub: true}))(m.t)
+}
+
+func TestJoinExternal(t *testing.T) {
+	id, a, b, c := trio(t)
+	d := newMember(t, "dave")
+	_, out, err := d.c.JoinExternal(ctx, d.id, a.groupInfo(id), client.ExternalOptions{})
+	check(t, err)
+	d.crash()
+	if info := d.info(id); info.Status != client.StatusJoining || !info.Pending || info.Epoch != 2 {
+		t.Fatalf("%+v", info)
+	}
+	clean(t, d)
+	_, err = d.group(id).Send(ctx, []byte("not yet"), nil)
+	wantErr(t, err, mls.ErrPending)
+	want[*client.Stale](t, d.process(a.send(id, "of epoch 1")))
+	for _, m := range []*member{a, b, c} {
+		want[*client.CommitApplied](t, m.process(out.Message))
+	}
+	early := a.send(id, "welcome, dave")
+	want[*client.Held](t, d.process(early))
+	d.crash()
+	o := want[*client.OwnEcho](t, d.process(out.Message))
+	if o.Commit == nil || len(o.Commit.Replayed) != 1 {
+		t.Fatalf("%+v", o.Commit)
+	}
+	want[*client.MessageReceived](t, o.Commit.Replayed[0])
+	want[*client.OwnEcho](t, d.process(out.Message))
+	agree(t, id, a, b, c, d)
+	b.reads(d.send(id, "here"), "here")
+	if out := must(d.c.Outbox(ctx))(t); len(out) != 0 {
+		t.Errorf("%d messages in the outbox", len(out))
+	}
+	clean(t, a, b, c, d)
+}
+
+func TestJoinExternalLosesRace(t *testing.T) {
+	id, a, b, c := trio(t)
+	d := newMember(t, "dave")
+	_, _, err := d.c.JoinExternal(ctx, d.id, a.groupInfo(id), client.ExternalOptions{})
+	check(t, err)
+	_, _, err = d.c.JoinExternal(ctx, d.id, a.groupInfo(id), client.ExternalOptions{})
+	wantErr(t, err, mls.ErrPending)
+	commit := b.commit(id, group.CommitOptions{})
+	must(b.group(id).Accept(ctx))(t)
+	a.process(commit.Message)
+	c.process(commit.Message)
+	want[*client.Stale](t, d.process(commit.Message))
+	check(t, d.group(id).Discard(ctx))
+	clean(t, d)
+	_, err = d.c.Group(ctx, id)
+	wantErr(t, err, client.ErrUnknownGroup)
+	_, out, err := d.c.JoinExternal(ctx, d.id, a.groupInfo(id), client.ExternalOptions{})
+	check(t, err)
+	for _, m := range []*member{a, b, c} {
+		want[*client.CommitApplied](t, m.process(out.Message))
+	}
+	must(d.group(id).Accept(ctx))(t)
+	agree(t, id, a, b, c, d)
+	clean(t, a, b, c, d)
+}
+
+// TestRejoinAfterFork: an old copy of bob's store is used again.
+func TestRejoinAfterFork(t *testing.T) {
+	id, a, b, c := trio(t)
+	old := b.store.Clone()
+	commit := b.commit(id, group.CommitOptions{})
+	must(b.group(id).Accept(ctx))(t)
+	a.process(commit.Message)
+	c.process(commit.Message)
+
+	b.store = old
+	b.crash()
+	o := want[*client.NeedsRejoin](t, b.process(commit.Message))
+	if o.Reason == nil || o.Epoch != 1 {
+		t.Errorf("%+v", o)
+	}
+	out := must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
+	b.crash()
+	if info := b.info(id); info.Status != client.Active || !info.Pending || info.Epoch != 1 {
+		t.Errorf("while rejoining: %+v", info)
+	}
+	clean(t, b)
+	for _, m := range []*member{a, c} {
+		o := want[*client.CommitApplied](t, m.process(out.Message))
+		if len(o.Changes.Removed) != 1 || len(o.Changes.Added) != 1 {
+			t.Errorf("the former self was not replaced: %+v", o.Changes)
+		}
+	}
+	applied := must(b.group(id).Accept(ctx))(t)
+	if applied.Epoch != 3 {
+		t.Errorf("rejoined in epoch %d", applied.Epoch)
+	}
+	agree(t, id, a, b, c)
+	a.reads(b.send(id, "back"), "back")
+	b.reads(a.send(id, "good"), "good")
+	clean(t, a, b, c)
+}
+
+func TestRejoinAfterRemoval(t *testing.T) {
+	id, a, b, c := trio(t)
+	commit := a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(c.info(id).OwnLeaf)}})
+	must(a.group(id).Accept(ctx))(t)
+	b.process(commit.Message)
+	want[*client.Removed](t, c.process(commit.Message))
+	out := must(c.group(id).Rejoin(ctx, b.groupInfo(id), client.ExternalOptions{}))(t)
+	a.process(out.Message)
+	b.process(out.Message)
+	want[*client.Held](t, c.process(a.send(id, "early")))
+	o := want[*client.OwnEcho](t, c.process(out.Message))
+	if o.Commit == nil || len(o.Commit.Replayed) != 1 {
+		t.Fatalf("%+v", o.Commit)
+	}
+	agree(t, id, a, b, c)
+	clean(t, a, b, c)
+}
+
+// TestRejoinLosesRace: the state from before goes on while the external commit
+// is pending, and a commit that wins over it drops it.
+func TestRejoinLosesRace(t *testing.T) {
+	id, a, b, c := trio(t)
+	must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
+	b.reads(a.send(id, "still epoch 1"), "still epoch 1")
+	commit := c.commit(id, group.CommitOptions{})
+	must(c.group(id).Accept(ctx))(t)
+	a.process(commit.Message)
+	want[*client.LostRace](t, b.process(commit.Message))
+	if b.info(id).Pending {
+		t.Error("the external commit is still pending")
+	}
+	agree(t, id, a, b, c)
+	clean(t, a, b, c)
+}
+
+func TestDiscard(t *testing.T) {
+	id, a, b, c := trio(t)
+	wantErr(t, a.group(id).Discard(ctx), client.ErrNothingPending)
+	first := a.commit(id, group.CommitOptions{})
+	check(t, a.group(id).Discard(ctx))
+	if out := must(a.c.Outbox(ctx))(t); len(out) != 0 {
+		t.Errorf("%d messages in the outbox", len(out))
+	}
+	a.crash()
+	clean(t, a)
+	// It was accepted all the same: only rejoining helps.
+	want[*client.NeedsRejoin](t, a.process(first.Message))
+	second := a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	b.process(second.Message)
+	c.process(second.Message)
+	agree(t, id, a, b, c)
+	clean(t, a, b, c)
+}
