@@ -143,6 +143,9 @@ func (m *maker) renewPath(leaf *treekem.LeafNode) (err error) {
 // make seals, signs and confirms the commit, and welcomes the new members.
 func (m *maker) make() (*Staged, error) {
 	defer m.commitSecret.Destroy()
+	if m.path != nil {
+		defer m.path.Destroy()
+	}
 	if err := m.checkSupport(m.t); err != nil {
 		return nil, err
 	}
