@@ -90,7 +90,7 @@ func TestRejoinAfterFork(t *testing.T) {
 	}
 	out := must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
 	b.crash()
-	if info := b.info(id); info.Status != client.Active || !info.Pending || info.Epoch != 1 {
+	if info := b.info(id); info.Status != client.StatusActive || !info.Pending || info.Epoch != 1 {
 		t.Errorf("while rejoining: %+v", info)
 	}
 	clean(t, b)

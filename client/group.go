@@ -18,8 +18,8 @@ type Status uint8
 
 // The statuses. They are stored: their numbers stay.
 const (
-	// Active: we are a member.
-	Active Status = 1
+	// StatusActive: we are a member.
+	StatusActive Status = 1
 	// StatusRemoved: we were removed.
 	StatusRemoved Status = 2
 	// StatusJoining: our external commit is pending and there is no state from
@@ -30,7 +30,7 @@ const (
 // String returns the status in a word.
 func (s Status) String() string {
 	switch s {
-	case Active:
+	case StatusActive:
 		return "active"
 	case StatusRemoved:
 		return "removed"

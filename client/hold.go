@@ -116,7 +116,7 @@ func (g *Group) release(tx store.Writer, held *heldMessage) error {
 // earlier one, and again after each commit among them.
 func (g *Group) replayHeld(ctx context.Context) ([]Outcome, error) {
 	var outcomes []Outcome
-	if g.head.HeldCount == 0 || g.g == nil || Status(g.head.Status) != Active {
+	if g.head.HeldCount == 0 || g.g == nil || Status(g.head.Status) != StatusActive {
 		return nil, nil
 	}
 	due, err := g.due(ctx)

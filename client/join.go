@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -66,7 +67,7 @@ func (c *Client) enter(ctx context.Context, made *group.Group, outcome Outcome, 
 	}
 	err = g.replace(ctx, func() error {
 		g.unload()
-		g.head = headRecord{Group: made.ID(), Status: uint8(Active)}
+		g.head = headRecord{Group: made.ID(), Status: uint8(StatusActive)}
 		var old headRecord
 		err := c.store.View(ctx, func(tx store.Reader) error { return get(tx, headKey(g.name), &old) })
 		if err == nil {
@@ -146,7 +147,7 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 		return nil, err
 	}
 	if m.Welcome == nil {
-		return nil, mls.Invalid("12.4.3.1", "not-a-welcome", "%v is not a Welcome", m.WireFormat)
+		return nil, fmt.Errorf("client: a %v is not a Welcome", m.WireFormat)
 	}
 	c.entering.Lock()
 	defer c.entering.Unlock()
@@ -222,7 +223,7 @@ func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInf
 		return nil, nil, err
 	}
 	if m.GroupInfo == nil {
-		return nil, nil, mls.Invalid("12.4.3.2", "not-a-group-info", "%v is not a GroupInfo", m.WireFormat)
+		return nil, nil, fmt.Errorf("client: a %v is not a GroupInfo", m.WireFormat)
 	}
 	resync, err := isMember(id, m.GroupInfo, opt.RatchetTree, c.cfg.Group.Limits.MaxLeaves)
 	if err != nil {
@@ -272,7 +273,7 @@ func isMember(id *identity, info *framing.GroupInfo, ratchetTree []byte, maxLeav
 		ratchetTree = inside
 	}
 	if ratchetTree == nil {
-		return false, mls.Invalid("12.4.3.1", "tree-absent", "the GroupInfo brings no ratchet tree: provide it apart")
+		return false, nil // joining says what is missing
 	}
 	tree, err := treekem.ParseTree(id.suite, ratchetTree, maxLeaves)
 	if err != nil {
@@ -321,7 +322,7 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 		Epoch: j.g.Epoch(), Own: true, Leaf: j.g.OwnLeaf(), Committer: framing.Sender{Type: framing.SenderNewMemberCommit},
 	}
 	g.g, g.joining, g.pending, g.stored = j.g, nil, nil, nil
-	g.head.Status = uint8(Active)
+	g.head.Status = uint8(StatusActive)
 	err := g.write(ctx, applied, func(tx store.Writer) error {
 		if err := deleteParts(tx, g.name, partJoin, partJoinTree, partPending, partPendingTree); err != nil {
 			return err

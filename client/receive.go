@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -47,7 +49,7 @@ func envelopeOf(m *framing.Message) (envelope, error) {
 	case m.Private != nil:
 		return envelope{m.Private.GroupID, m.Private.Epoch, m.Private.ContentType}, nil
 	}
-	return envelope{}, mls.Invalid("6", "wire-format", "%v is not a message to a group", m.WireFormat)
+	return envelope{}, fmt.Errorf("client: a %v is not a message to a group", m.WireFormat)
 }
 
 // Process deals with a message to the group. When it returns without an error,
@@ -138,18 +140,14 @@ func (g *Group) failed(ctx context.Context, message []byte, e envelope, err erro
 	return nil, err
 }
 
-// forked reports whether a commit failed although its sender was authenticated,
-// because its state of the group is not ours: it is for us to rejoin, or for the
-// others to remove the sender.
+// shutOut are the rules that a commit breaks for us although its sender was
+// authenticated and others may follow it: our state of the group is not theirs,
+// or the sender has shut us out (RFC 9420, Section 16.12).
+var shutOut = []string{"12.4.2/confirmation-tag", "7.5/path-secret", "7.5/path-derived-key"}
+
 func forked(err error) bool {
-	for _, rule := range []mls.RuleError{
-		{Section: "12.4.2", Rule: "confirmation-tag"},
-	} {
-		if errors.Is(err, &rule) {
-			return true
-		}
-	}
-	return false
+	var rule *mls.RuleError
+	return errors.As(err, &rule) && slices.Contains(shutOut, rule.Section+"/"+rule.Rule)
 }
 
 // errForked is why we are to rejoin when our own messages come back and we have
