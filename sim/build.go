@@ -127,23 +127,10 @@ func (b *scenarioBuilder) full() (*treekem.Tree, []*treekem.Private, error) {
 		}
 	}
 	privates := make([]*treekem.Private, len(b.cfg.Acting))
-	err = parallel(len(privates), func(i int) error {
-		var err error
-		privates[i], err = b.own(keys.Private(b.cfg.Acting[i]).Prune(tree))
-		return err
-	})
-	return tree, privates, err
-}
-
-// own returns a copy of p that shares no key with other members: a group
-// destroys the keys that it leaves behind.
-func (b *scenarioBuilder) own(p *treekem.Private) (*treekem.Private, error) {
-	data, err := p.MarshalState()
-	if err != nil {
-		return nil, err
+	for i, leaf := range b.cfg.Acting {
+		privates[i] = keys.Private(leaf).Prune(tree)
 	}
-	defer clear(data)
-	return treekem.RestorePrivate(b.cfg.Suite, data)
+	return tree, privates, nil
 }
 
 // blank builds a tree of leaves as they come in key packages.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"text/tabwriter"
 	"time"
 )
 
@@ -128,26 +127,23 @@ func (r *Report) WriteCSV(w io.Writer) error {
 // WriteTable writes the report for a reader: a line per size, then how each cost
 // grows, then what was shown along the way.
 func (r *Report) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "Re-keying a group: %s, schedule of seed %d, %d cores\n\n", r.Suite, r.Seed, r.Cores)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tTreeKEM,\tfull\ttree\teach member\tafter a\tbulk\tadd\ta key\tsealed\tto each\t")
-	fmt.Fprintln(t, "members\tbytes\tseals\tcreate\tprocesses in\tbytes\tseals\tcreate\tbytes\tseals\tcreate\t")
+	fmt.Fprintf(w, "Re-keying a group once: %s, schedule of seed %d, %d cores\n\n", r.Suite, r.Seed, r.Cores)
+	fmt.Fprintf(w, "%-9s%-39s%-28s%s\n", "", "   TreeKEM, full tree", "   TreeKEM, after bulk add", "   a key sealed to each")
+	fmt.Fprintf(w, "%8s ", "members")
+	fmt.Fprintf(w, "%9s %6s %10s %11s", "bytes", "seals", "create", "process")
+	fmt.Fprintf(w, "%9s %6s %10s %9s %6s %10s\n", "bytes", "seals", "create", "bytes", "seals", "create")
 	for i := range r.Sizes {
 		s := &r.Sizes[i]
-		fmt.Fprintf(t, "%d\t%s%s\t%s%s%s\t\n", s.Members,
-			s.TreeKEM.cells(), round(s.Process)+"\t", s.BulkAdd.cells(), s.PerMember.cells(), "")
-	}
-	if err := t.Flush(); err != nil {
-		return err
+		fmt.Fprintf(w, "%8d %s %11s%s %s\n", s.Members, s.TreeKEM.cells(), round(s.Process), s.BulkAdd.cells(), s.PerMember.cells())
 	}
 	fmt.Fprintln(w)
 	r.writeGrowth(w)
 	return r.writeShown(w)
 }
 
-// cells are the three columns of a cost, each ended by a tab.
+// cells are the three columns of a cost.
 func (c Cost) cells() string {
-	return fmt.Sprintf("%d\t%d\t%s\t", c.CommitBytes, c.Seals, round(c.Elapsed))
+	return fmt.Sprintf("%9d %6d %10s", c.CommitBytes, c.Seals, round(c.Elapsed))
 }
 
 // round returns d with about three digits.
@@ -179,11 +175,11 @@ func (r *Report) writeGrowth(w io.Writer) {
 	tree := func(s *SizeReport) Cost { return s.TreeKEM }
 	bulk := func(s *SizeReport) Cost { return s.BulkAdd }
 	each := func(s *SizeReport) Cost { return s.PerMember }
-	fmt.Fprintf(w, "TreeKEM, full tree:    each doubling of the group adds %.0f bytes and %.1f seals: log(n). Fitted: bytes ∝ n^%.2f\n",
+	fmt.Fprintf(w, "TreeKEM, full tree: each doubling of the group adds %.0f bytes and %.1f seals: log(n). Fitted: bytes ∝ n^%.2f\n",
 		PerDoubling(bytes(tree)), PerDoubling(seals(tree)), r.Growth.TreeKEM)
-	fmt.Fprintf(w, "TreeKEM, after a bulk add: each member adds %.0f bytes and %.1f seals to the first re-key, because all parents are blank: n. Fitted: bytes ∝ n^%.2f\n",
+	fmt.Fprintf(w, "TreeKEM, after bulk add: each member adds %.0f bytes and %.1f seals to the first re-key, as all parents are blank: n. Fitted: bytes ∝ n^%.2f\n",
 		slope(bytes(bulk)), slope(seals(bulk)), Exponent(bytes(bulk)))
-	fmt.Fprintf(w, "A key sealed to each:  each member adds %.0f bytes and %.1f seals, every time: n. Fitted: bytes ∝ n^%.2f\n",
+	fmt.Fprintf(w, "A key sealed to each: each member adds %.0f bytes and %.1f seals, every time: n. Fitted: bytes ∝ n^%.2f\n",
 		slope(bytes(each)), slope(seals(each)), r.Growth.PerMember)
 }
 

@@ -24,12 +24,15 @@ const (
 	AutoSample = 4096
 	// SampleSize is how many do, then.
 	SampleSize = 1000
+	// bulkSample is how many process commits after a bulk add in groups above
+	// AutoSample: such a commit is as large as the group, for each of them.
+	bulkSample = 32
 )
 
 // Config says what to simulate. The zero value of each field is a default.
 type Config struct {
-	// Sizes are the numbers of members, at least 2 each. Nil: [Doublings] from 2
-	// to DefaultMaxMembers.
+	// Sizes are the numbers of members, at least 2 each. Nil: [SizesUpTo]
+	// DefaultMaxMembers.
 	Sizes []int
 	// Suite is the cipher suite. Nil: the mandatory suite 1.
 	Suite *mls.Suite
@@ -56,9 +59,20 @@ type Progress struct {
 }
 
 // Doublings returns from, 2·from, 4·from … and last to.
-func Doublings(from, to int) []int {
+func Doublings(from, to int) []int { return multiples(from, to, 2) }
+
+// SizesUpTo returns sizes from 2 to max, which double, or quadruple if max is
+// above AutoSample.
+func SizesUpTo(max int) []int {
+	if max > AutoSample {
+		return multiples(2, max, 4)
+	}
+	return multiples(2, max, 2)
+}
+
+func multiples(from, to, factor int) []int {
 	var sizes []int
-	for n := from; n < to; n *= 2 {
+	for n := from; n < to; n *= factor {
 		sizes = append(sizes, n)
 	}
 	return append(sizes, to)
@@ -66,7 +80,7 @@ func Doublings(from, to int) []int {
 
 func (c Config) withDefaults() (Config, error) {
 	if c.Sizes == nil {
-		c.Sizes = Doublings(2, DefaultMaxMembers)
+		c.Sizes = SizesUpTo(DefaultMaxMembers)
 	}
 	for _, n := range c.Sizes {
 		if n < 2 {
@@ -105,14 +119,31 @@ func (c *Config) acting(n int) int {
 	return n
 }
 
-// units is the work at a size: a unit is a commit processed by a member, or what
-// takes as long.
-func (c *Config) units(n int) int {
-	return (measuredUpdates+c.Commits+bulkCommits)*c.acting(n) + setupUnits(n)
+// bulkActing is how many members process commits after a bulk add.
+func (c *Config) bulkActing(n int) int {
+	if n > AutoSample {
+		return min(c.acting(n), bulkSample)
+	}
+	return c.acting(n)
 }
 
-// setupUnits is about what setting up both groups of n members takes.
-func setupUnits(n int) int { return n }
+// times is how often to measure something that is linear in n.
+func times(n int) int {
+	if n > AutoSample {
+		return 1
+	}
+	return measuredUpdates
+}
+
+// units is the work at a size: a unit is a commit processed by a member, or what
+// takes about as long.
+func (c *Config) units(n int) int {
+	return (measuredUpdates+c.Commits)*c.acting(n) + bulkCommits*c.bulkActing(n) + 2*setupUnits(n) + times(n)*setupUnits(n)
+}
+
+// setupUnits is about what setting up a group of n members takes, or re-keying
+// it without a tree.
+func setupUnits(n int) int { return (n + 1) / 2 }
 
 // Run simulates. The error is ctx's, or says what was not as it must be; the
 // report is then of what was done until there, with Agreed false for the size
@@ -187,6 +218,9 @@ func (s *simulation) run(n int) error {
 	if err != nil {
 		return err
 	}
+	if err := s.doing("updates", setupUnits(n)); err != nil {
+		return err
+	}
 	var costs []Cost
 	for i, step := range steps {
 		cost, err := s.play(full, step)
@@ -199,15 +233,20 @@ func (s *simulation) run(n int) error {
 		}
 	}
 	s.report.TreeKEM = medianCost(costs)
-	if err := s.runBulk(n, acting); err != nil {
+	if err := s.runBulk(n, s.cfg.bulkActing(n)); err != nil {
+		return err
+	}
+	if err := s.doing("sealing a key to each member", 0); err != nil {
 		return err
 	}
 	each, err := newPerMember(s.cfg.Suite, n, acting)
 	if err != nil {
 		return err
 	}
-	s.report.PerMember, err = each.cost(measuredUpdates)
-	return err
+	if s.report.PerMember, err = each.cost(times(n)); err != nil {
+		return err
+	}
+	return s.doing("done", times(n)*setupUnits(n))
 }
 
 // bulkCommits are the commits in the bulk-added group: the first re-key is
@@ -215,11 +254,14 @@ func (s *simulation) run(n int) error {
 const bulkCommits = 2
 
 func (s *simulation) runBulk(n, acting int) error {
-	if err := s.doing("setting up a bulk-added group", setupUnits(n)); err != nil {
+	if err := s.doing("setting up a bulk-added group", 0); err != nil {
 		return err
 	}
 	bulk, err := s.setUp(blankTree, n, acting)
 	if err != nil {
+		return err
+	}
+	if err := s.doing("first re-key after a bulk add", setupUnits(n)); err != nil {
 		return err
 	}
 	for i, step := range Schedule(s.cfg.Seed, n, bulkCommits, Mix{Update: 1}) {
@@ -237,9 +279,7 @@ func (s *simulation) runBulk(n, acting int) error {
 // play makes one commit, has all others process it, and checks what must hold
 // after it.
 func (s *simulation) play(w *world, step Step) (Cost, error) {
-	if err := s.doing(step.Kind.String()+"s", 0); err != nil {
-		return Cost{}, err
-	}
+	acting := len(w.members)
 	before := w.speaker(step.Speaker)
 	earlier, err := before.group.Protect([]byte("before the commit"), nil)
 	if err != nil {
@@ -264,7 +304,7 @@ func (s *simulation) play(w *world, step Step) (Cost, error) {
 	if err := s.shutOut(c, earlier, later); err != nil {
 		return Cost{}, err
 	}
-	return c.cost, s.doing(step.Kind.String()+"s", len(w.members))
+	return c.cost, s.doing("commits", acting)
 }
 
 // process has every member but the committer process the commit, and new ones

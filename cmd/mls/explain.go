@@ -109,10 +109,10 @@ func (x *explainer) explain() (*explanation, error) {
 func messageText(m *framing.Message) string {
 	switch {
 	case m.Public != nil:
-		return fmt.Sprintf("%s with a %s of epoch %d from %s", m.WireFormat, m.Public.Content.ContentType,
+		return fmt.Sprintf("%s: %s of epoch %d from %s", m.WireFormat, m.Public.Content.ContentType,
 			m.Public.Content.Epoch, senderText(m.Public.Content.Sender))
 	case m.Private != nil:
-		return fmt.Sprintf("%s with a %s of epoch %d", m.WireFormat, m.Private.ContentType, m.Private.Epoch)
+		return fmt.Sprintf("%s: %s of epoch %d", m.WireFormat, m.Private.ContentType, m.Private.Epoch)
 	}
 	return m.WireFormat.String()
 }
@@ -170,7 +170,7 @@ func (x *explainer) explainWelcome(m *framing.Message) (*explanation, error) {
 		}
 		return newExplanation(messageText(m), context, welcomeSteps(), err, verdict), nil
 	}
-	err := mls.Invalid("12.4.3.1", "no-key-package", "the Welcome is for none of the key packages here")
+	err := &stepError{"10", "the Welcome is for none of the key packages here"}
 	return newExplanation(messageText(m), context, welcomeSteps(), err, ""), nil
 }
 
@@ -181,7 +181,7 @@ func (x *explainer) explainGroupInfo(m *framing.Message) (*explanation, error) {
 	if err == nil {
 		_, external := mls.FindExtension(m.GroupInfo.Extensions, mls.ExtensionExternalPub)
 		if !external {
-			err = mls.Invalid("12.4.3.2", "external-pub-absent", "the GroupInfo brings no key for external joiners")
+			err = &stepError{"12.4.3.2", "the GroupInfo brings no key for external joiners"}
 		} else {
 			verdict = fmt.Sprintf("could join group %s, %d members, after epoch %d by an external commit", label(p.ID()), p.Tree().Members(), p.Epoch())
 		}

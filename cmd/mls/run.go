@@ -52,10 +52,15 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // report prints err as `mls: …` and, where there is something to do about it, what to do next.
 func (a *app) report(err error) {
-	fmt.Fprintf(a.stderr, "mls: %s\n", strings.TrimPrefix(err.Error(), "mls: "))
+	fmt.Fprintf(a.stderr, "mls: %s\n", errorText(err))
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(a.stderr, "mls: hint: %s\n", hint)
 	}
+}
+
+// errorText is the text of err without the prefix that the library's errors bear.
+func errorText(err error) string {
+	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "mls: "), ": mls: ", ": ")
 }
 
 // rootCommand builds the whole command tree. The documentation is generated from it.

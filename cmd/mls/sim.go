@@ -42,9 +42,9 @@ went before. If any of that fails, so does the command.
 The columns: bytes of the commit, HPKE encryptions in it, the time to create it,
 and the median time a member takes to process it.
 
---members takes one number for sizes doubling up to it, FROM..TO for sizes
-doubling in between, or a list. In groups above 4,096 members 1,000 of them act,
-unless --sample says otherwise.`,
+--members takes one number for sizes up to it, FROM..TO for sizes doubling in
+between, or a list. In groups above 4,096 members 1,000 of them act (32 after the
+bulk add), unless --sample says otherwise; their trees are complete all the same.`,
 		Example: `  mls sim
   mls sim --members 64 --commits 30 --mix update=1,add=2,remove=2 --seed 7
   mls sim --members 100,1000,10000 --csv
@@ -107,7 +107,7 @@ func (f *simFlags) config(cmd *cobra.Command) (sim.Config, error) {
 // maxMembers is the largest group that the command line asks for: the library's default bound.
 const maxMembers = 1 << 20
 
-// parseSizes reads group sizes: "1024" for 2, 4, … 1024; "16..64" for 16, 32, 64; "10,100" for these two.
+// parseSizes reads group sizes: "1024" for those up to it; "16..64" for 16, 32, 64; "10,100" for these two.
 func parseSizes(text string) ([]int, error) {
 	if from, to, ok := strings.Cut(text, ".."); ok {
 		a, err := parseSize(from)
@@ -133,7 +133,7 @@ func parseSizes(text string) ([]int, error) {
 		sizes = append(sizes, n)
 	}
 	if len(sizes) == 1 && !strings.Contains(text, ",") {
-		return sim.Doublings(2, sizes[0]), nil
+		return sim.SizesUpTo(sizes[0]), nil
 	}
 	return sizes, nil
 }
