@@ -87,9 +87,7 @@ func badPaths() []badPath {
 		}},
 		{name: "version", rule: "7.3/version-in-capabilities", forge: leafChange(noVersion)},
 		{name: "cipher suite", rule: "7.3/cipher-suite-in-capabilities", forge: leafChange(noSuite)},
-		{name: "group extension", rule: "13.4/group-extension-support", exts: []mls.Extension{{Type: listed}}, forge: leafChange(func(l *treekem.LeafNode) {
-			l.Capabilities.Extensions = nil
-		})},
+		{name: "group extension", rule: "13.4/group-extension-support", exts: []mls.Extension{{Type: listed}}, forge: leafChange(withoutListed)},
 		{name: "path secret that doesn't decrypt", rule: "7.5/path-secret", secret: true, forge: pathChange(func(_ *scene, p *treekem.UpdatePath) {
 			for i := range p.Nodes {
 				for j := range p.Nodes[i].EncryptedPathSecret {
@@ -203,4 +201,8 @@ func TestConfirmationTag(t *testing.T) {
 			}
 		})
 	}
+	sc := newScene(t, 4)
+	sc.fails(sc.m[0].forge(framing.WireFormatPrivateMessage, forgery{sealed: func(ac *framing.AuthenticatedContent) {
+		ac.ConfirmationTag = nil
+	}}).message, mls.ErrMalformed)
 }

@@ -2,6 +2,7 @@ package group_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,11 @@ type badProposal struct {
 	late bool
 	// receivers are who refuses; senders are held to less.
 	receiversOnly bool
+}
+
+// withoutListed is capabilities without the extension that first members list.
+func withoutListed(l *treekem.LeafNode) {
+	l.Capabilities.Extensions = slices.DeleteFunc(l.Capabilities.Extensions, func(t mls.ExtensionType) bool { return t == listed })
 }
 
 // noVersion and noSuite are capabilities without what the group uses.

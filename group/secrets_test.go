@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +102,30 @@ func TestMergeForgetsTheEpoch(t *testing.T) {
 	}
 }
 
+// TestRemovedMemberHoldsNothing: its saved state has none of the secrets that it
+// had, nor the keys.
+func TestRemovedMemberHoldsNothing(t *testing.T) {
+	m := newGroup(t, suite(t, mls.X25519_AES128GCM_SHA256_Ed25519), config(), 4)
+	past := epochSecrets(m[3])
+	m[1].commitTo(group.CommitOptions{}, without(m, m[1]))
+	check(t, errOf(m[3].g.ProposeUpdate(group.UpdateOptions{})))
+	secrets, keys := epochSecrets(m[3]), privateKeys(t, m[3])
+	m[0].commitTo(group.CommitOptions{References: [][]byte{}, Proposals: []framing.Proposal{group.RemoveProposal(3)}}, m[1:])
+	saved := state(t, m[3])
+	for _, list := range []map[string][]byte{past, secrets} {
+		for name, s := range list {
+			if bytes.Contains(saved, s) {
+				t.Fatalf("the state of a removed member holds %s", name)
+			}
+		}
+	}
+	for _, key := range keys {
+		if bytes.Contains(saved, key) {
+			t.Fatal("the state of a removed member holds a private key")
+		}
+	}
+}
+
 func containsBytes(list [][]byte, b []byte) bool {
 	for _, x := range list {
 		if bytes.Equal(x, b) {
@@ -182,6 +207,10 @@ func TestNothingPrintsAGroupsSecrets(t *testing.T) {
 	secrets["leaf key"] = bytes.Clone(late.private.LeafKey.Secret().UnsafeBytes())
 	secrets["signature key"] = bytes.Clone(c.signer.Secret().UnsafeBytes())
 
+	hidden := make(map[string][]string)
+	for what, secret := range secrets {
+		hidden[what] = forms(secret)
+	}
 	for name, value := range map[string]any{
 		"group": c.g, "*group": *c.g, "staged": own, "*staged": *own, "received": received, "proposal": proposal,
 		"changes": own.Changes(), "export": must[mls.Secret](t)(c.g.Export("label", nil, 32)), "psk": c.g.ResumptionPSK(),
@@ -193,8 +222,8 @@ func TestNothingPrintsAGroupsSecrets(t *testing.T) {
 		for _, verb := range verbs {
 			for _, flag := range []string{"", "+", "#", " ", "0"} {
 				printed := fmt.Sprintf("%"+flag+string(verb), value)
-				for what, secret := range secrets {
-					if leaks(printed, secret) {
+				for what, forms := range hidden {
+					if leaksForm(printed, forms) {
 						t.Fatalf("%%%s%c of %s prints the %s", flag, verb, name, what)
 					}
 				}
@@ -205,17 +234,34 @@ func TestNothingPrintsAGroupsSecrets(t *testing.T) {
 
 // leaks looks for a secret in whatever form fmt could give it.
 func leaks(printed string, secret []byte) bool {
+	return leaksForm(printed, forms(secret))
+}
+
+func leaksForm(printed string, forms []string) bool {
+	return slices.ContainsFunc(forms, func(form string) bool { return strings.Contains(printed, form) })
+}
+
+// forms are what fmt could make of the bytes of a secret.
+func forms(secret []byte) []string {
 	decimal := strings.Trim(fmt.Sprint(secret), "[]")
-	for _, form := range []string{
+	return []string{
 		string(secret), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)), decimal,
 		strings.ReplaceAll(decimal, " ", ", "), strings.Trim(fmt.Sprintf("%#v", secret), "[]byte{}"), fmt.Sprintf("% x", secret),
 		base64.StdEncoding.EncodeToString(secret), strings.Trim(fmt.Sprintf("%b", secret), "[]"), strings.Trim(fmt.Sprintf("%o", secret), "[]"),
-	} {
-		if strings.Contains(printed, form) {
-			return true
+	}
+}
+
+// TestLeaksAreFound shows that the search above finds what it is there to find.
+func TestLeaksAreFound(t *testing.T) {
+	secret := []byte("0123456789abcdef\x00\xff")
+	for _, format := range []string{"%s", "%v", "%x", "%X", "% x", "%#v", "%d", "%b", "%o"} {
+		if !leaks(fmt.Sprintf("… "+format+" …", secret), secret) {
+			t.Errorf("%s is not found", format)
+		}
+		if !leaks(fmt.Sprintf("%v, "+format, 1, struct{ b []byte }{secret}), secret) {
+			t.Errorf("%s of a struct is not found", format)
 		}
 	}
-	return false
 }
 
 // TestErrorsHoldNoBytes: no error of the package shows any of what it refuses.
