@@ -166,8 +166,8 @@ func (w *world) relay(p protocols.Packet, c *OpCost, due map[ID][]delivery) erro
 		w.transcript = append(w.transcript, record{Packet: p, held: held})
 	}
 	for _, id := range p.To {
-		if w.devices[id] == nil {
-			continue
+		if w.devices[id] == nil || p.Kind == protocols.Message && !slices.Contains(w.members, id) {
+			continue // the server has left it out of the group
 		}
 		q := protocols.Packet{From: p.From, To: []ID{id}, Kind: p.Kind, Body: p.Body}
 		reads := w.acting[id]

@@ -138,10 +138,9 @@ const (
 	NoFlaw         Flaw = iota
 	KeepOnLeave         // nothing is renewed when somebody leaves
 	KeepOnJoin          // nothing is renewed when somebody joins
-	KeepKeys            // used keys are kept
+	KeepKeys            // used keys are kept, and used again
 	SkipSignatures      // signatures are not checked
-	SkipReplay          // packets seen before are taken in again
-	SkipHistory         // the past is not bound into keys: no confirmation of the transcript
+	SkipHistory         // members don't confirm to have seen the same
 	IdleUpdate          // an update announces keys that the device had before
 )
 

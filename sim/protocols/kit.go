@@ -382,8 +382,3 @@ func (k *keyring) add(key []byte) {
 		k.keys = append(k.keys, bytes.Clone(key))
 	}
 }
-
-// nobody is the adversary who holds no keys.
-type nobody struct{}
-
-func (nobody) Try(Packet) [][]byte { return nil }

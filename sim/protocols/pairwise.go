@@ -123,8 +123,11 @@ func (c *channels) membership(f [][]byte) bool {
 
 // missed is what the user is told about a gap.
 func missed(n int) string {
-	if n == 0 {
+	switch n {
+	case 0:
 		return ""
+	case 1:
+		return "a message before this one is missing"
 	}
 	return fmt.Sprintf("%d messages before this one are missing", n)
 }

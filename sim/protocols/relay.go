@@ -66,10 +66,19 @@ func (*relay) Fingerprint(ID) []byte { return nil }
 // switched off.
 func (d *relay) StateSize() int { return 4 * len(d.members) }
 
-// Seize implements Device: the device holds no key that is worth anything for
-// what was recorded; TLS 1.3 keys of the running connection don't open what
-// other devices sent.
-func (*relay) Seize() (Adversary, error) { return nobody{}, nil }
+// Seize implements Device: the device holds no key. Requests in plaintext need
+// none; what other devices sent over TLS only the server has.
+func (*relay) Seize() (Adversary, error) { return relayAdversary{}, nil }
+
+// relayAdversary reads requests.
+type relayAdversary struct{}
+
+func (relayAdversary) Try(p Packet) [][]byte {
+	if _, _, body, err := parseRequest(p.Body); err == nil && p.Kind == Message {
+		return [][]byte{body}
+	}
+	return nil
+}
 
 func (d *relay) request(as ID, op string, to []ID, body []byte) ([]Packet, error) {
 	r, err := http.NewRequest(http.MethodPost, "http://chat.example/groups/1/"+op, bytes.NewReader(body))
@@ -92,7 +101,7 @@ func (d *relay) request(as ID, op string, to []ID, body []byte) ([]Packet, error
 			return nil, err
 		}
 		d.meter.Symmetric++
-		if _, err := d.conn.Write(out); err != nil {
+		if err := writeFrame(d.conn, out); err != nil {
 			return nil, err
 		}
 		out = d.link.toServer.take()
@@ -129,13 +138,11 @@ func (d *relay) Receive(p Packet) (Event, error) {
 			return Event{}, ErrNoKey
 		}
 		d.link.toClient.put(body)
-		buf := make([]byte, len(body))
-		n, err := d.conn.Read(buf)
-		if err != nil {
-			return Event{}, ErrRefused
+		var err error
+		if body, err = readFrame(d.conn, len(body)); err != nil {
+			return Event{}, err
 		}
 		d.meter.Symmetric++
-		body = buf[:n]
 	}
 	from, op, content, err := parseRequest(body)
 	if err != nil {
@@ -240,6 +247,25 @@ func (d *relay) Online() error {
 	return d.connect()
 }
 
+// writeFrame writes a request with its length before it: TLS may cut it up.
+func writeFrame(c *tls.Conn, request []byte) error {
+	_, err := c.Write(append(num(len(request)), request...))
+	return err
+}
+
+// readFrame reads a request, of less than limit bytes.
+func readFrame(c *tls.Conn, limit int) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(c, length[:]); err != nil || toNum(length[:]) > limit {
+		return nil, ErrRefused
+	}
+	request := make([]byte, toNum(length[:]))
+	if _, err := io.ReadFull(c, request); err != nil {
+		return nil, ErrRefused
+	}
+	return request, nil
+}
+
 // Accept implements Server: it decrypts the request and checks that it is from
 // whose connection this is.
 func (s *tlsServer) Accept(p Packet) ([]byte, error) {
@@ -250,15 +276,14 @@ func (s *tlsServer) Accept(p Packet) ([]byte, error) {
 		return nil, ErrRefused
 	}
 	c.link.toServer.put(p.Body)
-	buf := make([]byte, len(p.Body))
-	n, err := c.conn.Read(buf)
+	request, err := readFrame(c.conn, len(p.Body))
 	if err != nil {
+		return nil, err
+	}
+	if from, _, _, err := parseRequest(request); err != nil || from != p.From {
 		return nil, ErrRefused
 	}
-	if from, _, _, err := parseRequest(buf[:n]); err != nil || from != p.From {
-		return nil, ErrRefused
-	}
-	return buf[:n], nil
+	return request, nil
 }
 
 // Forward implements Server: it encrypts the request for a recipient.
@@ -269,7 +294,7 @@ func (s *tlsServer) Forward(held []byte, p Packet, to ID) (Packet, error) {
 	if c == nil {
 		return Packet{}, ErrNoKey
 	}
-	if _, err := c.conn.Write(held); err != nil {
+	if err := writeFrame(c.conn, held); err != nil {
 		return Packet{}, err
 	}
 	return Packet{p.From, []ID{to}, p.Kind, c.link.toClient.take()}, nil

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// compareOnce runs "mls compare" with arguments.
+func compareOnce(args ...string) (stdout string, err error) {
+	var out, talk bytes.Buffer
+	a := &app{stdout: &out, stderr: &talk}
+	cmd := a.compareCommand()
+	cmd.SetArgs(args)
+	cmd.SetErr(&talk)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	err = cmd.Execute()
+	return out.String(), err
+}
+
+func TestCompare(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "report.html")
+	out, err := compareOnce("--members", "5", "--ops", "20", "--designs", "hybrid,mls", "--attacks", "seize-past,forge", "--sweep", "8,16", "--html", page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"COSTS", "ATTACKS", "BROKEN 5/5", "noticed", "GROWTH"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte("</html>")) {
+		t.Errorf("the page: %d bytes, %v", len(b), err)
+	}
+	out, err = compareOnce("--members", "5", "--ops", "20", "--designs", "pgp", "--attacks", "none", "--json")
+	if err != nil || !json.Valid([]byte(out)) {
+		t.Errorf("JSON: %v\n%s", err, out)
+	}
+	out, err = compareOnce("--tree", "--tree-max", "16", "--tree-paper", "3", "--csv")
+	if err != nil || !strings.HasPrefix(out, "part,history,") || !strings.Contains(out, "healing") {
+		t.Errorf("tree: %v\n%s", err, out)
+	}
+}
+
+func TestCompareUsage(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"--designs quantum", "there is no design quantum"},
+		{"--attacks luck", "there is no attack luck"},
+		{"--preset village", "there are: family"},
+		{"--members 2", "it takes 3 members"},
+		{"--sweep 8..x", `"x" is not a number`},
+		{"--tree --tree-max 100", "power of two"},
+	} {
+		_, err := compareOnce(strings.Fields(tt.args)...)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.args, err, tt.want)
+		}
+	}
+}
