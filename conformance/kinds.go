@@ -68,7 +68,7 @@ func Kinds() []string {
 func findKind(name string) *kind {
 	i := slices.IndexFunc(allKinds, func(k kind) bool { return k.name == name })
 	if i < 0 {
-		return nil
+		return findPartial(name)
 	}
 	return &allKinds[i]
 }

@@ -111,6 +111,8 @@ func (opt *Options) sources() ([]source, error) {
 
 // directory returns the files of a directory: the 16, there or not, in the
 // order of [Kinds], then every other JSON file, which no kind can be told for.
+// A directory with files of draft-ietf-mls-partial and none of the 16 has to
+// have all of the draft's instead.
 func (opt *Options) directory(dir fs.FS, prefix string) ([]source, error) {
 	add := func(all []source, name, kind string) []source {
 		return append(all, source{filepath.Join(prefix, name), kind, func() ([]byte, error) { return fs.ReadFile(dir, name) }})
@@ -118,13 +120,13 @@ func (opt *Options) directory(dir fs.FS, prefix string) ([]source, error) {
 	if opt.Kind != "" {
 		return add(nil, opt.Kind+".json", opt.Kind), nil
 	}
-	var all []source
-	for _, kind := range Kinds() {
-		all = add(all, kind+".json", kind)
-	}
 	names, err := fs.Glob(dir, "*.json")
 	if err != nil {
 		return nil, err
+	}
+	var all []source
+	for _, kind := range expectedKinds(names) {
+		all = add(all, kind+".json", kind)
 	}
 	for _, name := range names {
 		if kindOf(name) == "" {
@@ -234,7 +236,9 @@ func runCase(k *kind, c *node, opt Options) (suite *mls.Suite, failed *failure) 
 	if k.suites == suiteField {
 		suite = c.suite()
 	}
-	k.check(&check{node: c, suite: suite, opt: opt})
+	ck := &check{node: c, suite: suite, opt: opt}
+	k.check(ck)
+	suite = ck.suite // a kind with suiteUnnamed may have found it
 	if paths := c.unread(); len(paths) > 0 {
 		return suite, &failure{strings.Join(paths, ", "), "not read by any check"}
 	}
