@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +22,7 @@ import (
 func (a *app) benchCommand() *cobra.Command {
 	var members, suite string
 	var cfg bench.Config
-	var asJSON bool
+	var out benchOutput
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure what group operations cost, beside their floor",
@@ -26,10 +30,12 @@ func (a *app) benchCommand() *cobra.Command {
 the number of cryptographic operations that the protocol makes unavoidable, times
 what each costs in the same run. The ratio says how close the library comes.
 
-Operations: create-update, create-add, create-remove (a commit is made),
-process-far, process-near (an update commit is processed by a member of the other
-half, and by the committer's neighbour), join (by a Welcome with the tree inside),
-protect, unprotect (1 KiB).
+Operations: create-update, create-add, create-remove, create-add100 (a commit is
+made), process-far, process-near, process-add, process-remove (a commit is processed
+by a member of the other half, or by the committer's neighbour), merge; join (by a
+Welcome with the tree inside), join-apart (the tree from elsewhere), rejoin (the
+leaves were verified before), external-join; protect, unprotect (1 KiB), stream-two
+(two groups at once); save, restore; memory (live heap in bytes per member).
 
 Trees: full (every member has committed), blank (as a bulk add leaves it), history
 (blanks and unmerged leaves, after many changes).
@@ -37,18 +43,29 @@ Trees: full (every member has committed), blank (as a bulk add leaves it), histo
 Times are medians. Verifying all leaves in a join, and sealing to a large
 resolution, run on all cores, and so does their floor. Other operations also spread
 work over cores, which can bring them below the floor of one core: --cores 1
-compares like with like.`,
+compares like with like.
+
+--plot draws time against the number of members, the floor dashed. --report writes
+a page with the plots beside it: all operations, in full trees up to --members and
+in the others up to 16384 members, which takes some minutes. A million members are
+possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 		Example: `  mls bench
-  mls bench --members 64,16384 --ops process-far,process-near
-  mls bench --members 1024 --tree full,blank,history --json`,
+  mls bench --members 4..65536 --ops process-far,process-near --plot process.svg
+  mls bench --members 1024 --tree full,blank,history --json
+  mls bench --report docs/performance.md`,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&members, "members", "16,1024,16384", "group `sizes`: a list, or FROM..TO doubling")
+	flags.StringVar(&members, "members", "16,1024,16384", "group `sizes`: a list, or FROM..TO quadrupling")
 	flags.StringSliceVar(&cfg.Trees, "tree", []string{"full"}, "states of the `tree`: "+strings.Join(bench.Trees(), ", "))
 	flags.StringSliceVar(&cfg.Ops, "ops", nil, "`operations` to measure (default all)")
 	flags.DurationVar(&cfg.Time, "time", bench.DefaultTime, "about how long to measure each operation")
 	flags.IntVar(&cfg.Cores, "cores", 0, "`how many` cores to use (default all)")
-	flags.BoolVar(&asJSON, "json", false, "print JSON")
+	flags.BoolVar(&out.json, "json", false, "print JSON")
+	flags.StringVar(&out.plot, "plot", "", "write a plot to this `file`, an SVG")
+	flags.StringVar(&out.report, "report", "", "write a page to this `file`, in Markdown, and its plots beside it")
+	cmd.MarkFlagsMutuallyExclusive("report", "plot")
+	cmd.MarkFlagsMutuallyExclusive("report", "tree")
+	cmd.MarkFlagsMutuallyExclusive("report", "ops")
 	suiteFlag(cmd, &suite)
 	cmd.RegisterFlagCompletionFunc("ops", cobra.FixedCompletions(bench.Ops(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("tree", cobra.FixedCompletions(bench.Trees(), cobra.ShellCompDirectiveNoFileComp))
@@ -57,24 +74,61 @@ compares like with like.`,
 		if cfg.Suite, err = parseSuite(cmd, suite); err != nil {
 			return err
 		}
-		if !strings.Contains(members, "..") && !strings.Contains(members, ",") {
-			members += "," // one number is that one size here
+		if out.report != "" {
+			if !cmd.Flags().Changed("members") {
+				members = reportSizes
+			}
+			if !cmd.Flags().Changed("time") {
+				cfg.Time = bench.ReportTime
+			}
+			out.command = "mls bench --report " + filepath.Base(out.report) + " --members " + members
 		}
-		if cfg.Members, err = parseSizes(members); err != nil {
+		if cfg.Members, err = parseBenchSizes(members); err != nil {
 			return usagef(cmd, "--members: %v", err)
 		}
 		if err := checkBench(cmd, &cfg); err != nil {
 			return err
 		}
-		return a.bench(cfg, asJSON)
+		return a.bench(cfg, out)
 	})
+}
+
+// reportSizes are those of a report: powers of four, and the sizes that the targets name.
+const reportSizes = "2,4,16,64,256,1024,4096,16384,65536,131072"
+
+// parseBenchSizes is parseSizes, but for one number, which is that one size here, and for ranges, which
+// quadruple.
+func parseBenchSizes(text string) ([]int, error) {
+	from, to, ok := strings.Cut(text, "..")
+	if !ok {
+		if !strings.Contains(text, ",") {
+			text += ","
+		}
+		return parseSizes(text)
+	}
+	least, err := parseSize(from)
+	if err != nil {
+		return nil, err
+	}
+	most, err := parseSize(to)
+	if err != nil {
+		return nil, err
+	}
+	if least > most {
+		return nil, fmt.Errorf("%d..%d is empty", least, most)
+	}
+	var sizes []int
+	for n := least; n < most; n *= 4 {
+		sizes = append(sizes, n)
+	}
+	return append(sizes, most), nil
 }
 
 // checkBench refuses what can't be measured.
 func checkBench(cmd *cobra.Command, cfg *bench.Config) error {
 	for _, n := range cfg.Members {
-		if n < 4 {
-			return usagef(cmd, "--members: it takes 4 to have a near and a far member")
+		if n < bench.MinMembers {
+			return usagef(cmd, "--members: a group to measure in has at least %d", bench.MinMembers)
 		}
 	}
 	for _, list := range []struct {
@@ -96,17 +150,28 @@ func checkBench(cmd *cobra.Command, cfg *bench.Config) error {
 	return nil
 }
 
-func (a *app) bench(cfg bench.Config, asJSON bool) error {
+// benchOutput says what becomes of the results.
+type benchOutput struct {
+	json         bool
+	plot, report string
+	command      string // how the report is made
+}
+
+func (a *app) bench(cfg bench.Config, out benchOutput) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	show := a.newProgress()
-	cfg.Progress = show.update
-	results, err := bench.Run(ctx, cfg)
-	show.done()
+	configs := []bench.Config{cfg}
+	if out.report != "" {
+		configs = bench.ReportConfigs(cfg)
+	}
+	results, err := a.runBench(ctx, configs)
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	if asJSON {
+	if err == nil {
+		err = out.write(cfg, results)
+	}
+	if out.json {
 		if results == nil {
 			results = []bench.Result{}
 		}
@@ -118,4 +183,62 @@ func (a *app) bench(cfg bench.Config, asJSON bool) error {
 		err = errors.Join(err, bench.WriteTable(a.stdout, results))
 	}
 	return err
+}
+
+// runBench runs measurements one after the other, under one progress bar.
+func (a *app) runBench(ctx context.Context, configs []bench.Config) ([]bench.Result, error) {
+	show := a.newProgress()
+	defer show.done()
+	total := 0
+	for _, cfg := range configs {
+		steps, err := bench.Steps(cfg)
+		if err != nil {
+			return nil, err
+		}
+		total += steps
+	}
+	var results []bench.Result
+	before := 0
+	for _, cfg := range configs {
+		steps := 0
+		cfg.Progress = func(doing string, done, of int) {
+			steps = of
+			show.update(doing, before+done, total)
+		}
+		more, err := bench.Run(ctx, cfg)
+		if results = append(results, more...); err != nil {
+			return results, err
+		}
+		before += steps
+	}
+	return results, nil
+}
+
+// write writes the files that were asked for.
+func (out *benchOutput) write(cfg bench.Config, results []bench.Result) error {
+	if out.plot != "" {
+		return writeFileWith(out.plot, func(w io.Writer) error { return bench.WritePlot(w, results, cfg.Ops) })
+	}
+	if out.report == "" {
+		return nil
+	}
+	dir, name := filepath.Split(out.report)
+	plots := bench.ReportPlots(strings.TrimSuffix(name, filepath.Ext(name)))
+	for _, p := range plots {
+		if err := writeFileWith(dir+p.File, func(w io.Writer) error { return bench.WritePlot(w, results, p.Ops) }); err != nil {
+			return err
+		}
+	}
+	return writeFileWith(out.report, func(w io.Writer) error {
+		return bench.WriteReport(w, bench.Report{Results: results, Command: out.command, Plots: plots, Suite: cfg.Suite})
+	})
+}
+
+// writeFileWith writes a file once its contents are complete.
+func writeFileWith(name string, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b.Bytes(), 0o644)
 }

@@ -2,9 +2,8 @@ package bench
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"time"
+	"slices"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -24,13 +23,10 @@ type bed struct {
 	// spare is the leaf that create-remove removes: in the far half.
 	spare mls.LeafIndex
 
-	updates []update // commits to process, made when first needed
-}
-
-// update is an update commit of the committer.
-type update struct {
-	message []byte
-	path    path
+	// joiner is a member that has joined, who it is, and what it took to hold it.
+	joiner     *group.Group
+	joinerIs   *newcomer
+	joinerHeap int64
 }
 
 // path counts what a commit's update path holds.
@@ -49,7 +45,7 @@ const historyActing = 16
 
 func newBed(suite *mls.Suite, tree string, n int) (*bed, error) {
 	b := &bed{suite: suite, tree: tree, members: n, spare: mls.LeafIndex(n / 2)}
-	acting := []mls.LeafIndex{0, 1, mls.LeafIndex(n - 1)}
+	acting := slices.Compact([]mls.LeafIndex{0, 1, mls.LeafIndex(n - 1)})
 	if tree == "history" {
 		acting = historyLeaves(n)
 	}
@@ -124,11 +120,11 @@ func (b *bed) churn(random *rand.Rand, g *group.Group, fixed map[mls.LeafIndex]b
 		}
 		taken[leaf] = true
 		removes = append(removes, group.RemoveProposal(leaf))
-		kp, _, err := newKeyPackage(b.suite)
+		to, err := newNewcomer(b.suite)
 		if err != nil {
 			return nil, err
 		}
-		adds = append(adds, group.AddProposal(kp))
+		adds = append(adds, group.AddProposal(to.kp))
 	}
 	return append(removes, adds...), nil
 }
@@ -146,13 +142,9 @@ func commitAll(acting []*group.Group, by *group.Group, proposals []framing.Propo
 		if g == by {
 			continue
 		}
-		received, err := g.Process(message)
+		staged, err := receive[*group.Staged](g, message)
 		if err != nil {
 			return err
-		}
-		staged, ok := received.(*group.Staged)
-		if !ok {
-			return fmt.Errorf("bench: a commit taken for %T", received)
 		}
 		if err := g.Merge(staged); err != nil {
 			return err
@@ -161,15 +153,22 @@ func commitAll(acting []*group.Group, by *group.Group, proposals []framing.Propo
 	return nil
 }
 
-func newKeyPackage(s *mls.Suite) (*treekem.KeyPackage, *treekem.KeyPackagePrivate, error) {
-	signer, err := s.GenerateSigner()
+// commit is a commit of the committer that was made and dropped.
+type commit struct {
+	message []byte
+	path    path
+	tree    *treekem.Tree // after it
+}
+
+func (b *bed) commit(opt group.CommitOptions) (*commit, error) {
+	opt.References = [][]byte{}
+	staged, err := b.committer.Commit(opt)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return treekem.NewKeyPackage(s, treekem.KeyPackageOptions{
-		Credential: treekem.BasicCredential([]byte("one more member ")), Signer: signer,
-		Lifetime: treekem.LifetimeFrom(time.Now(), 24*time.Hour),
-	})
+	c := &commit{message: staged.Message(), tree: staged.Tree()}
+	c.path, err = countPath(c.message)
+	return c, err
 }
 
 // countPath counts what a commit in the clear holds.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/treekem/mls"
@@ -15,15 +13,28 @@ import (
 
 // Ops are the operations that can be measured, in the order in which they are.
 //
-//	create-update  make a commit that renews the committer's keys
-//	create-add     make a commit that adds a member, with its Welcome but
-//	               without the tree in it
-//	create-remove  make a commit that removes a member
-//	process-far    process an update commit as a member of the other half
-//	process-near   process it as the committer's neighbour
-//	join           join by a Welcome with the tree inside, validating everything
-//	protect        encrypt and sign a message of 1 KiB
-//	unprotect      decrypt and verify it
+//	create-update   make a commit that renews the committer's keys
+//	create-add      make a commit that adds a member, with its Welcome but
+//	                without the tree in it
+//	create-remove   make a commit that removes a member
+//	create-add100   make a commit that adds 100 members, with the Welcome but
+//	                without the tree in it
+//	process-far     process an update commit as a member of the other half
+//	process-near    process it as the committer's neighbour
+//	process-add     process a commit that adds a member, in the other half
+//	process-remove  process a commit that removes one, in the other half
+//	join            join by a Welcome with the tree inside, validating everything
+//	join-apart      join by a Welcome, the tree coming from elsewhere
+//	rejoin          join where the leaves were verified before
+//	external-join   join by an external commit, the tree inside the GroupInfo
+//	save            encode the whole state of a member
+//	restore         continue from it
+//	memory          what a member holds: live heap, in bytes per member
+//	protect         encrypt and sign a message of 1 KiB
+//	unprotect       decrypt and verify it
+//	stream-two      protect messages in two groups at once, each on its core; the
+//	                floor is what they take one after the other, by the cores
+//	merge           put a processed commit in place
 func Ops() []string {
 	names := make([]string, len(operations))
 	for i := range operations {
@@ -60,6 +71,10 @@ type Config struct {
 // machine.
 const DefaultTime = 400 * time.Millisecond
 
+// MinMembers is the smallest group to measure in: one to send and one to
+// receive.
+const MinMembers = 2
+
 // Result is one measurement. Its JSON form is
 //
 //	{"op","tree","n","suite","ns","floor_ns","ratio","bytes","alloc_bytes"}
@@ -69,10 +84,11 @@ type Result struct {
 	Members int           `json:"n"`
 	Suite   string        `json:"suite"`
 	Time    time.Duration `json:"ns"`
-	Floor   time.Duration `json:"floor_ns"`
-	Ratio   float64       `json:"ratio"` // Time over Floor
-	// Bytes is the size of the message made or read; for create-add, of the
-	// commit without the Welcome.
+	// Floor is 0 where no primitive operation is unavoidable.
+	Floor time.Duration `json:"floor_ns"`
+	Ratio float64       `json:"ratio"` // Time over Floor, 0 if that is 0
+	// Bytes is the size of the message or state made or read; for commits that
+	// add, without the Welcome; for memory, the live heap per member.
 	Bytes int `json:"bytes"`
 	// Alloc is how many bytes one operation allocates.
 	Alloc int64 `json:"alloc_bytes"`
@@ -98,8 +114,8 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for _, n := range c.Members {
-		if n < 4 {
-			return c, fmt.Errorf("bench: a group of %d: it takes 4 to have a near and a far member", n)
+		if n < MinMembers {
+			return c, fmt.Errorf("bench: a group of %d: it takes %d", n, MinMembers)
 		}
 	}
 	for _, t := range c.Trees {
@@ -115,6 +131,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// steps is how many times a run with this configuration reports progress.
+func (c *Config) steps() int { return len(c.Members) * len(c.Trees) * (len(c.Ops) + 1) }
+
 // Run measures. After an error it returns what was measured until then.
 func Run(ctx context.Context, cfg Config) ([]Result, error) {
 	cfg, err := cfg.withDefaults()
@@ -124,40 +143,86 @@ func Run(ctx context.Context, cfg Config) ([]Result, error) {
 	if cfg.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cfg.Cores))
 	}
-	total, done := len(cfg.Members)*len(cfg.Trees)*(len(cfg.Ops)+1), 0
-	progress := func(format string, args ...any) error {
-		if cfg.Progress != nil {
-			cfg.Progress(fmt.Sprintf(format, args...), done, total)
-		}
-		done++
-		return ctx.Err()
-	}
-	var results []Result
+	r := &run{ctx: ctx, cfg: cfg}
 	for _, tree := range cfg.Trees {
 		for _, n := range cfg.Members {
-			if err := progress("%s tree of %d: setting up", tree, n); err != nil {
-				return results, err
-			}
-			b, err := newBed(cfg.Suite, tree, n)
-			if err != nil {
-				return results, fmt.Errorf("bench: %s tree of %d: %w", tree, n, err)
-			}
-			for _, op := range operations {
-				if !slices.Contains(cfg.Ops, op.name) {
-					continue
-				}
-				if err := progress("%s tree of %d: %s", tree, n, op.name); err != nil {
-					return results, err
-				}
-				r, err := b.measure(op, cfg.Time)
-				if err != nil {
-					return results, fmt.Errorf("bench: %s tree of %d: %s: %w", tree, n, op.name, err)
-				}
-				results = append(results, r)
+			if err := r.group(tree, n); err != nil {
+				return r.results, err
 			}
 		}
 	}
-	return results, nil
+	return r.results, nil
+}
+
+// run is a run of measurements under way.
+type run struct {
+	ctx     context.Context
+	cfg     Config
+	done    int
+	results []Result
+}
+
+func (r *run) progress(format string, args ...any) error {
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(fmt.Sprintf(format, args...), r.done, r.cfg.steps())
+	}
+	r.done++
+	return r.ctx.Err()
+}
+
+// group measures all operations in one group.
+func (r *run) group(tree string, n int) error {
+	where := fmt.Sprintf("%s tree of %d", tree, n)
+	if err := r.progress("%s: setting up", where); err != nil {
+		return err
+	}
+	b, err := newBed(r.cfg.Suite, tree, n)
+	if err != nil {
+		return fmt.Errorf("bench: %s: %w", where, err)
+	}
+	for _, op := range operations {
+		if !slices.Contains(r.cfg.Ops, op.name) {
+			continue
+		}
+		if err := r.progress("%s: %s", where, op.name); err != nil {
+			return err
+		}
+		result, err := b.result(r.ctx, op, r.cfg.Time)
+		if errors.Is(err, errNothing) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("bench: %s: %s: %w", where, op.name, err)
+		}
+		r.results = append(r.results, result)
+	}
+	return nil
+}
+
+// errNothing is for operations that a group is too small for.
+var errNothing = errors.New("bench: nothing to measure")
+
+// result measures one operation.
+func (b *bed) result(ctx context.Context, op operation, budget time.Duration) (Result, error) {
+	measure := op.measure
+	if measure == nil {
+		measure = func(b *bed, budget time.Duration) (Result, error) {
+			t, err := op.prepare(b)
+			if err != nil {
+				return Result{}, err
+			}
+			return b.measure(ctx, t, budget)
+		}
+	}
+	r, err := measure(b, budget)
+	if err != nil {
+		return Result{}, err
+	}
+	r.Op, r.Tree, r.Members, r.Suite = op.name, b.tree, b.members, b.suite.String()
+	if r.Floor > 0 {
+		r.Ratio = float64(r.Time) / float64(r.Floor)
+	}
+	return r, nil
 }
 
 // A task is an operation prepared to be run.
@@ -175,49 +240,58 @@ type task struct {
 const (
 	minRounds = 5
 	maxRounds = 400
-	warmUps   = 2
+	warmUps   = 3
 )
+
+// rounds is how often to run an operation that takes so long, at least, and how
+// often before that to warm up.
+func rounds(once time.Duration) (least, before int) {
+	switch {
+	case once > 5*time.Second:
+		return 2, 0
+	case once > 300*time.Millisecond:
+		return 3, 0
+	}
+	return minRounds, warmUps - 1
+}
 
 // measure runs an operation again and again, its primitives in between, for
 // about the given time.
-func (b *bed) measure(op operation, budget time.Duration) (Result, error) {
-	t, err := op.prepare(b)
-	if err != nil {
-		return Result{}, err
-	}
+func (b *bed) measure(ctx context.Context, t *task, budget time.Duration) (Result, error) {
 	floor, err := newFloor(b.suite, t.work)
 	if err != nil {
 		return Result{}, err
 	}
-	for range warmUps {
-		if _, err := timed(t); err != nil {
-			return Result{}, err
-		}
-		floor.round()
-	}
-	floor.reset()
-	alloc, err := allocated(t)
+	// The runs that warm up tell what is allocated: the least, as other
+	// goroutines may allocate meanwhile.
+	once, alloc, err := allocated(t)
 	if err != nil {
 		return Result{}, err
 	}
+	least, before := rounds(once)
+	for range before {
+		_, again, err := allocated(t)
+		if err != nil {
+			return Result{}, err
+		}
+		alloc = min(alloc, again)
+		floor.round()
+	}
+	floor.reset()
 	runtime.GC() // what setting up left behind is not the operation's
 	var times []time.Duration
-	for start := time.Now(); len(times) < minRounds || len(times) < maxRounds && time.Since(start) < budget; {
+	for start := time.Now(); len(times) < least || len(times) < maxRounds && time.Since(start) < budget; {
+		if err := ctx.Err(); err != nil {
+			return Result{}, err
+		}
 		elapsed, err := timed(t)
 		if err != nil {
 			return Result{}, err
 		}
 		times = append(times, elapsed)
-		floor.round()
+		floor.roundsBeside(elapsed)
 	}
-	r := Result{
-		Op: op.name, Tree: b.tree, Members: b.members, Suite: b.suite.String(),
-		Time: median(times), Floor: floor.total(), Bytes: t.bytes, Alloc: alloc,
-	}
-	if r.Floor > 0 {
-		r.Ratio = float64(r.Time) / float64(r.Floor)
-	}
-	return r, nil
+	return Result{Time: median(times), Floor: floor.total(), Bytes: t.bytes, Alloc: alloc}, nil
 }
 
 // timed runs a task once.
@@ -232,28 +306,21 @@ func timed(t *task) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// allocated is how many bytes a run of the task allocates: the least of some
-// runs, as other goroutines may allocate meanwhile.
-func allocated(t *task) (int64, error) {
-	least := int64(-1)
-	for range 3 {
-		if t.refill != nil {
-			if err := t.refill(); err != nil {
-				return 0, err
-			}
-		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		err := t.run()
-		runtime.ReadMemStats(&after)
-		if err != nil {
-			return 0, err
-		}
-		if n := int64(after.TotalAlloc - before.TotalAlloc); least < 0 || n < least {
-			least = n
+// allocated runs a task once and tells how long that took and how many bytes it
+// allocated.
+func allocated(t *task) (time.Duration, int64, error) {
+	if t.refill != nil {
+		if err := t.refill(); err != nil {
+			return 0, 0, err
 		}
 	}
-	return least, nil
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	err := t.run()
+	elapsed := time.Since(start)
+	runtime.ReadMemStats(&after)
+	return elapsed, int64(after.TotalAlloc - before.TotalAlloc), err
 }
 
 func median(list []time.Duration) time.Duration {
@@ -261,56 +328,4 @@ func median(list []time.Duration) time.Duration {
 		return 0
 	}
 	return slices.Sorted(slices.Values(list))[len(list)/2]
-}
-
-// WriteTable writes results for a reader, and how process-far grows.
-func WriteTable(w io.Writer, results []Result) error {
-	if len(results) == 0 {
-		return errors.New("bench: nothing measured")
-	}
-	fmt.Fprintf(w, "%s\nFloor: the unavoidable primitive operations, at their cost in this run.\n\n", results[0].Suite)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "op\ttree\tmembers\ttime\tfloor\tratio\tbytes\tallocated\t")
-	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%.2f\t%d\t%d\t\n", r.Op, r.Tree, r.Members, digits(r.Time), digits(r.Floor), r.Ratio, r.Bytes, r.Alloc)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	return writeGrowth(w, results)
-}
-
-// writeGrowth says how the time to process a commit grows with the group.
-func writeGrowth(w io.Writer, results []Result) error {
-	for _, tree := range Trees() {
-		for _, op := range []string{"process-far", "process-near"} {
-			var list []Result
-			for _, r := range results {
-				if r.Op == op && r.Tree == tree {
-					list = append(list, r)
-				}
-			}
-			if len(list) < 2 {
-				continue
-			}
-			byMembers := func(a, b Result) int { return a.Members - b.Members }
-			a, b := slices.MinFunc(list, byMembers), slices.MaxFunc(list, byMembers)
-			_, err := fmt.Fprintf(w, "\n%s, %s tree: from %d to %d members, %.0f times as many, takes %.2f times as long.",
-				op, tree, a.Members, b.Members, float64(b.Members)/float64(a.Members), float64(b.Time)/float64(a.Time))
-			if err != nil {
-				return err
-			}
-		}
-	}
-	_, err := fmt.Fprintln(w)
-	return err
-}
-
-// digits rounds to about three digits.
-func digits(d time.Duration) time.Duration {
-	unit := time.Duration(1)
-	for d/unit >= 1000 {
-		unit *= 10
-	}
-	return d.Round(unit)
 }

@@ -11,12 +11,19 @@ import (
 // work counts primitive operations.
 type work struct {
 	derive, seal, open int // HPKE: key pairs derived, encryptions, decryptions
-	sign, verify       int
-	aeadSeal, aeadOpen int // of messageSize bytes
+	sign, verify       int // of what is as long as a leaf node
+	// Of application messages: signatures of what is as long as one with its
+	// frame, encryptions of the message.
+	signMessage, verifyMessage, aeadSeal, aeadOpen int
+	hash                                           int // of a leaf node
 }
 
 // messageSize is the size of application messages.
 const messageSize = 1024
+
+// framedMore is what the frame and the GroupContext add to what is signed of a
+// message.
+const framedMore = 150
 
 // manyAlike is the number of like operations from which on their cost is that on
 // all cores. Below it, handing work around is not worth its price, and the floor
@@ -28,6 +35,7 @@ const label = "Benchmark"
 
 // A primitive is an operation that the floor consists of.
 type primitive struct {
+	name  string
 	count int
 	run   func() error
 	times []time.Duration // of one
@@ -50,6 +58,9 @@ type inputs struct {
 	context []byte // as long as a GroupContext
 	signed  []byte // as long as a leaf node
 	sig     []byte
+	// The same of a message, which goes with its GroupContext.
+	framed, framedSig []byte
+
 	aead    mls.Secret
 	nonce   []byte
 	message []byte
@@ -59,7 +70,8 @@ type inputs struct {
 func newInputs(s *mls.Suite) (*inputs, error) {
 	in := &inputs{
 		suite: s, ikm: mls.RandomSecret(s.HashSize()), context: make([]byte, 120), signed: make([]byte, 220),
-		aead: mls.RandomSecret(s.KeySize()), nonce: make([]byte, s.NonceSize()), message: make([]byte, messageSize),
+		framed: make([]byte, messageSize+framedMore),
+		aead:   mls.RandomSecret(s.KeySize()), nonce: make([]byte, s.NonceSize()), message: make([]byte, messageSize),
 	}
 	var err error
 	if in.key, err = s.DeriveKeyPair(in.ikm); err != nil {
@@ -75,6 +87,9 @@ func newInputs(s *mls.Suite) (*inputs, error) {
 	if in.sig, err = s.SignWithLabel(in.signer, label, in.signed); err != nil {
 		return nil, err
 	}
+	if in.framedSig, err = s.SignWithLabel(in.signer, label, in.framed); err != nil {
+		return nil, err
+	}
 	in.cipher, err = s.Seal(in.aead, in.nonce, nil, in.message)
 	return in, err
 }
@@ -86,28 +101,53 @@ func newFloor(s *mls.Suite, w work) (*floor, error) {
 		return nil, err
 	}
 	f := &floor{}
-	add := func(count int, run func() error) {
-		if count > 0 {
-			f.primitives = append(f.primitives, &primitive{count: count, run: run})
+	for _, p := range in.primitives(w) {
+		if p.count == 0 {
+			continue
 		}
-	}
-	add(w.derive, func() error { _, err := s.DeriveKeyPair(in.ikm); return err })
-	add(w.seal, func() error {
-		_, err := s.EncryptWithLabel(in.public, label, in.context, in.ikm.UnsafeBytes())
-		return err
-	})
-	add(w.open, func() error { _, err := s.DecryptWithLabel(in.key, label, in.context, in.sealed); return err })
-	add(w.sign, func() error { _, err := s.SignWithLabel(in.signer, label, in.signed); return err })
-	public := in.signer.Public()
-	add(w.verify, func() error { return s.VerifyWithLabel(public, label, in.signed, in.sig) })
-	add(w.aeadSeal, func() error { _, err := s.Seal(in.aead, in.nonce, nil, in.message); return err })
-	add(w.aeadOpen, func() error { _, err := s.Open(in.aead, in.nonce, nil, in.cipher); return err })
-	for _, p := range f.primitives {
 		if err := p.run(); err != nil {
 			return nil, err
 		}
+		f.primitives = append(f.primitives, p)
 	}
 	return f, nil
+}
+
+// primitives are all that there are, with the counts of w.
+func (in *inputs) primitives(w work) []*primitive {
+	s, public := in.suite, in.signer.Public()
+	return []*primitive{
+		{name: "derive a key pair", count: w.derive, run: func() error { _, err := s.DeriveKeyPair(in.ikm); return err }},
+		{name: "HPKE seal", count: w.seal, run: func() error {
+			_, err := s.EncryptWithLabel(in.public, label, in.context, in.ikm.UnsafeBytes())
+			return err
+		}},
+		{name: "HPKE open", count: w.open, run: func() error {
+			_, err := s.DecryptWithLabel(in.key, label, in.context, in.sealed)
+			return err
+		}},
+		{name: "sign", count: w.sign, run: func() error { _, err := s.SignWithLabel(in.signer, label, in.signed); return err }},
+		{name: "verify", count: w.verify, run: func() error { return s.VerifyWithLabel(public, label, in.signed, in.sig) }},
+		{name: "sign a message of 1 KiB", count: w.signMessage, run: func() error {
+			_, err := s.SignWithLabel(in.signer, label, in.framed)
+			return err
+		}},
+		{name: "verify a message of 1 KiB", count: w.verifyMessage, run: func() error {
+			return s.VerifyWithLabel(public, label, in.framed, in.framedSig)
+		}},
+		{name: "AEAD seal 1 KiB", count: w.aeadSeal, run: func() error { _, err := s.Seal(in.aead, in.nonce, nil, in.message); return err }},
+		{name: "AEAD open 1 KiB", count: w.aeadOpen, run: func() error { _, err := s.Open(in.aead, in.nonce, nil, in.cipher); return err }},
+		{name: "hash a leaf", count: w.hash, run: func() error { s.Hash(in.signed); return nil }},
+	}
+}
+
+// roundsBeside measures the primitives beside a run that took so long: for some
+// per cent of that time.
+func (f *floor) roundsBeside(elapsed time.Duration) {
+	const most = 32
+	for start, n := time.Now(), 0; n == 0 || n < most && time.Since(start) < elapsed/20; n++ {
+		f.round()
+	}
 }
 
 // round measures each primitive once more. The inputs are valid, so no run

@@ -1,8 +1,8 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -10,21 +10,34 @@ import (
 	"github.com/treekem/mls/treekem"
 )
 
-// An operation is something to measure.
+// An operation is something to measure: a task to run, or else a measurement of
+// its own kind.
 type operation struct {
 	name    string
 	prepare func(*bed) (*task, error)
+	measure func(*bed, time.Duration) (Result, error)
 }
 
 var operations = []operation{
-	{"create-update", (*bed).createUpdate},
-	{"create-add", (*bed).createAdd},
-	{"create-remove", (*bed).createRemove},
-	{"process-far", func(b *bed) (*task, error) { return b.process(b.far) }},
-	{"process-near", func(b *bed) (*task, error) { return b.process(b.near) }},
-	{"join", (*bed).join},
-	{"protect", (*bed).protect},
-	{"unprotect", (*bed).unprotect},
+	{name: "create-update", prepare: (*bed).createUpdate},
+	{name: "create-add", prepare: func(b *bed) (*task, error) { return b.createAdd(1) }},
+	{name: "create-remove", prepare: (*bed).createRemove},
+	{name: "create-add100", prepare: func(b *bed) (*task, error) { return b.createAdd(100) }},
+	{name: "process-far", prepare: func(b *bed) (*task, error) { return b.processUpdate(b.far) }},
+	{name: "process-near", prepare: func(b *bed) (*task, error) { return b.processUpdate(b.near) }},
+	{name: "process-add", prepare: (*bed).processAdd},
+	{name: "process-remove", prepare: (*bed).processRemove},
+	{name: "join", prepare: (*bed).join},
+	{name: "join-apart", prepare: (*bed).joinApart},
+	{name: "rejoin", prepare: (*bed).rejoin},
+	{name: "external-join", prepare: (*bed).externalJoin},
+	{name: "save", prepare: (*bed).save},
+	{name: "restore", prepare: (*bed).restore},
+	{name: "memory", measure: (*bed).memory},
+	{name: "protect", prepare: (*bed).protect},
+	{name: "unprotect", prepare: (*bed).unprotect},
+	{name: "stream-two", measure: (*bed).streamTwo},
+	{name: "merge", prepare: (*bed).merge}, // last: it leaves the epoch
 }
 
 // create measures the making of a commit. The path costs a key pair for each
@@ -33,87 +46,138 @@ var operations = []operation{
 // says. (The leaf's own key pair is not counted, to keep to the floor as it is
 // published.)
 func (b *bed) create(opt group.CommitOptions, more work) (*task, error) {
-	opt.References = [][]byte{}
-	commit := func() (*group.Staged, error) { return b.committer.Commit(opt) }
-	staged, err := commit()
+	c, err := b.commit(opt)
 	if err != nil {
 		return nil, err
 	}
-	p, err := countPath(staged.Message())
-	if err != nil {
-		return nil, err
-	}
-	more.derive += p.nodes
-	more.seal += p.seals
+	more.derive += c.path.nodes
+	more.seal += c.path.seals
 	more.sign += 2
 	return &task{
-		run:   func() error { _, err := commit(); return err },
+		run:   func() error { _, err := b.committer.Commit(opt); return err },
 		work:  more,
-		bytes: len(staged.Message()),
+		bytes: len(c.message),
 	}, nil
 }
 
 func (b *bed) createUpdate() (*task, error) { return b.create(group.CommitOptions{}, work{}) }
 
-// createAdd: the key package has two signatures to verify, the Welcome a
-// GroupInfo to sign and a secret to seal.
-func (b *bed) createAdd() (*task, error) {
-	kp, _, err := newKeyPackage(b.suite)
+// createAdd: each key package has two signatures to verify; the Welcome has a
+// GroupInfo to sign and a secret to seal to each.
+func (b *bed) createAdd(k int) (*task, error) {
+	opt, err := b.adding(k)
 	if err != nil {
 		return nil, err
 	}
-	return b.create(group.CommitOptions{
-		Proposals: []framing.Proposal{group.AddProposal(kp)}, TreeApart: true,
-	}, work{verify: 2, sign: 1, seal: 1})
+	return b.create(opt, work{verify: 2 * k, sign: 1, seal: k})
 }
 
 func (b *bed) createRemove() (*task, error) {
 	return b.create(group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(b.spare)}}, work{})
 }
 
-// updateCommits are how many commits are processed in turn.
-const updateCommits = 4
-
-// process measures the processing of an update commit up to the staged epoch:
-// the signatures of message and leaf are verified, a path secret is opened, and
-// the key pairs from there up derived (RFC 9420, Section 12.4.2).
-func (b *bed) process(g *group.Group) (*task, error) {
-	for len(b.updates) < updateCommits {
-		staged, err := b.committer.Commit(group.CommitOptions{})
+// adding are the options of a commit that adds k members.
+func (b *bed) adding(k int) (group.CommitOptions, error) {
+	opt := group.CommitOptions{TreeApart: true}
+	for range k {
+		n, err := newNewcomer(b.suite)
 		if err != nil {
-			return nil, err
+			return opt, err
 		}
-		p, err := countPath(staged.Message())
-		if err != nil {
-			return nil, err
-		}
-		b.updates = append(b.updates, update{staged.Message(), p})
+		opt.Proposals = append(opt.Proposals, group.AddProposal(n.kp))
 	}
-	derive := b.sharedNodes(b.committer.Tree(), g.OwnLeaf())
+	return opt, nil
+}
+
+// Commits are processed in turn, unless they are too large to be made often.
+const (
+	commitsInTurn = 4
+	largeCommit   = 1 << 20 // bytes
+)
+
+// process measures the processing of a commit up to the staged epoch: the
+// signatures of message and leaf are verified, a path secret is opened, and
+// the key pairs from there up derived (RFC 9420, Section 12.4.2).
+func (b *bed) process(g *group.Group, opt group.CommitOptions, more work) (*task, error) {
+	var list []*commit
+	for len(list) < commitsInTurn {
+		c, err := b.commit(opt)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, c); len(c.message) > largeCommit {
+			break
+		}
+	}
+	more.verify += 2
+	more.open++
+	more.derive += sharedNodes(list[0].tree, b.committer.OwnLeaf(), g.OwnLeaf())
 	next := 0
 	return &task{
 		run: func() error {
-			u := b.updates[next%updateCommits]
+			c := list[next%len(list)]
 			next++
-			received, err := g.Process(u.message)
+			_, err := receive[*group.Staged](g, c.message)
+			return err
+		},
+		work:  more,
+		bytes: len(list[0].message),
+	}, nil
+}
+
+func (b *bed) processUpdate(g *group.Group) (*task, error) {
+	return b.process(g, group.CommitOptions{}, work{})
+}
+
+// processAdd: the key package has two signatures.
+func (b *bed) processAdd() (*task, error) {
+	opt, err := b.adding(1)
+	if err != nil {
+		return nil, err
+	}
+	return b.process(b.far, opt, work{verify: 2})
+}
+
+func (b *bed) processRemove() (*task, error) {
+	if b.spare == b.far.OwnLeaf() { // in a group of two; it has nothing to open then
+		return nil, errNothing
+	}
+	return b.process(b.far, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(b.spare)}}, work{})
+}
+
+// merge measures putting a processed update commit in place. Everybody follows,
+// so the group moves on.
+func (b *bed) merge() (*task, error) {
+	var staged *group.Staged
+	return &task{
+		refill: func() error {
+			own, err := b.committer.Commit(group.CommitOptions{References: [][]byte{}})
 			if err != nil {
 				return err
 			}
-			if _, ok := received.(*group.Staged); !ok {
-				return fmt.Errorf("bench: a commit taken for %T", received)
+			message := own.Message()
+			if err := b.committer.Merge(own); err != nil {
+				return err
 			}
-			return nil
+			staged, err = receive[*group.Staged](b.far, message)
+			if err != nil || b.near == b.far {
+				return err
+			}
+			near, err := receive[*group.Staged](b.near, message)
+			if err != nil {
+				return err
+			}
+			return b.near.Merge(near)
 		},
-		work:  work{verify: 2, open: 1, derive: derive},
-		bytes: len(b.updates[0].message),
+		run: func() error { return b.far.Merge(staged) },
 	}, nil
 }
 
 // sharedNodes is the number of nodes on the committer's filtered direct path
 // that the member at a leaf is below.
-func (b *bed) sharedNodes(tree *treekem.Tree, leaf mls.LeafIndex) int {
+func sharedNodes(tree *treekem.Tree, committer, leaf mls.LeafIndex) int {
 	n := 0
-	for _, x := range tree.FilteredDirectPath(b.committer.OwnLeaf()) {
+	for _, x := range tree.FilteredDirectPath(committer) {
 		// x covers the leaves whose node indices are within 2^level of it.
 		half := uint32(1)<<x.Level() - 1
 		if node := uint32(treekem.LeafNodeIndex(leaf)); node >= uint32(x)-half && node <= uint32(x)+half {
@@ -123,73 +187,16 @@ func (b *bed) sharedNodes(tree *treekem.Tree, leaf mls.LeafIndex) int {
 	return n
 }
 
-// join measures joining with everything that a joiner verifies: the signatures
-// of all leaves but its own and of the GroupInfo; then the group secrets are
-// opened and the path above the joiner is derived (RFC 9420, Section 12.4.3.1).
-func (b *bed) join() (*task, error) {
-	kp, private, err := newKeyPackage(b.suite)
+// receive processes a message and checks what it is.
+func receive[T group.Received](g *group.Group, message []byte) (T, error) {
+	var want T
+	received, err := g.Process(message)
 	if err != nil {
-		return nil, err
+		return want, err
 	}
-	staged, err := b.committer.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(kp)}, References: [][]byte{}})
-	if err != nil {
-		return nil, err
+	got, ok := received.(T)
+	if !ok {
+		return want, fmt.Errorf("bench: %T where a %T was to come", received, want)
 	}
-	welcome := staged.Welcome()
-	members := b.committer.Tree().Members()
-	derive := b.sharedNodes(staged.Tree(), staged.Changes().Added[0].Leaf)
-	return &task{
-		run: func() error {
-			m, err := framing.Parse(welcome)
-			if err != nil {
-				return err
-			}
-			_, err = group.Join(config(), m.Welcome, kp, private, group.JoinOptions{})
-			return err
-		},
-		work:  work{verify: members + 1, open: 1, derive: derive},
-		bytes: len(welcome),
-	}, nil
-}
-
-func (b *bed) protect() (*task, error) {
-	data := make([]byte, messageSize)
-	message, err := b.committer.Protect(data, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &task{
-		run:   func() error { _, err := b.committer.Protect(data, nil); return err },
-		work:  work{sign: 1, aeadSeal: 1},
-		bytes: len(message),
-	}, nil
-}
-
-func (b *bed) unprotect() (*task, error) {
-	data := make([]byte, messageSize)
-	message, err := b.committer.Protect(data, nil)
-	if err != nil {
-		return nil, err
-	}
-	var queue [][]byte
-	return &task{
-		// A message can be read once, so each run needs another.
-		refill: func() error {
-			message, err := b.committer.Protect(data, nil)
-			queue = append(queue[:0], message)
-			return err
-		},
-		run: func() error {
-			received, err := b.far.Process(queue[0])
-			if err != nil {
-				return err
-			}
-			if _, ok := received.(*group.Application); !ok {
-				return errors.New("bench: no application message")
-			}
-			return nil
-		},
-		work:  work{verify: 1, aeadOpen: 1},
-		bytes: len(message),
-	}, nil
+	return got, nil
 }
