@@ -39,6 +39,9 @@ func writeReference(w io.Writer, root *cobra.Command) error {
 // walk calls f for c and all documented commands below it, in the order of their names.
 func walk(c *cobra.Command, f func(*cobra.Command)) {
 	f(c)
+	if c.Name() == "completion" { // one command for each shell, all alike, none of them ours
+		return
+	}
 	for _, sub := range c.Commands() {
 		if !sub.Hidden && sub.Name() != "help" {
 			walk(sub, f)
@@ -75,6 +78,15 @@ func writeCommand(b *bytes.Buffer, c *cobra.Command) {
 		block("Usage:", c.CommandPath()+" COMMAND")
 	}
 	block("Examples:", c.Example)
-	block("Flags:", c.NonInheritedFlags().FlagUsages())
-	block("Flags of all commands:", c.InheritedFlags().FlagUsages())
+	block("Flags:", c.LocalNonPersistentFlags().FlagUsages())
+	block("Persistent flags, of this command and those below it:", c.PersistentFlags().FlagUsages())
+	var parents []string
+	for p := c.Parent(); p != nil; p = p.Parent() {
+		if p.HasPersistentFlags() {
+			parents = append(parents, fmt.Sprintf("[`%s`](#%s)", p.CommandPath(), strings.ReplaceAll(p.CommandPath(), " ", "-")))
+		}
+	}
+	if len(parents) > 0 {
+		fmt.Fprintf(b, "\nAlso the persistent flags of %s.\n", strings.Join(parents, " and "))
+	}
 }

@@ -31,7 +31,8 @@ Only an MLSMessage says what it is. Of anything else inspect takes the first kin
 that fits whole; --as names another. Nothing is verified: see "mls explain".
 Secrets are never shown.
 
-Kinds for --as: ` + strings.Join(kindNames(), ", ") + `.`,
+Kinds for --as:
+` + wrap(kindNames(), 78) + `.`,
 		Example: `  mls inspect shared/garden.0
   mls inspect --json shared/bob.kp
   xxd -p tree.bin | mls inspect - --as ratchet_tree --suite 2`,
@@ -67,6 +68,27 @@ Kinds for --as: ` + strings.Join(kindNames(), ", ") + `.`,
 		}
 		return o.writeText(a.stdout)
 	})
+}
+
+// wrap joins words by commas, in lines of at most width characters.
+func wrap(words []string, width int) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range words {
+		if i > 0 {
+			b.WriteByte(',')
+			if column++; column+1+len(word) > width {
+				b.WriteByte('\n')
+				column = 0
+			} else {
+				b.WriteByte(' ')
+				column++
+			}
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
 }
 
 // unhex decodes data if it is hex digits and white space, and returns it as it is otherwise.
@@ -114,7 +136,7 @@ func structures() []structure {
 		describer("message", (*inspector).message),
 		describer("key_package", (*inspector).keyPackage),
 		describer("group_info", (*inspector).groupInfo),
-		describer("group_context", (*inspector).groupContext),
+		{"group_context", (*inspector).bareGroupContext},
 		describer("welcome", (*inspector).welcome),
 		{"ratchet_tree", (*inspector).ratchetTree},
 		describer("leaf_node", (*inspector).leafNode),
@@ -125,9 +147,9 @@ func structures() []structure {
 		describer("commit", (*inspector).commit),
 		describer("psk_id", (*inspector).psk),
 		describer("re_init", (*inspector).reInit),
+		describer("remove", (*inspector).remove),
 		describer("group_context_extensions", (*inspector).groupContextExtensions),
 		describer("external_init", (*inspector).externalInit),
-		describer("remove", (*inspector).remove),
 	}
 }
 
@@ -153,7 +175,6 @@ func (in *inspector) inspect(data []byte, as string) (outline, error) {
 	if len(data) == 0 {
 		return nil, errors.New("the file is empty")
 	}
-	var first error
 	for _, s := range structures() {
 		if as != "" && s.name != as {
 			continue
@@ -162,12 +183,9 @@ func (in *inspector) inspect(data []byte, as string) (outline, error) {
 		if err == nil {
 			return append(outline{{"kind", s.name}, {"bytes", len(data)}}, o...), nil
 		}
-		if first == nil {
-			first = err
+		if as != "" {
+			return nil, err
 		}
-	}
-	if as != "" || errors.Is(first, mls.ErrUnsupported) {
-		return nil, first
 	}
 	return nil, hinted("the state of a group is shown by \"mls group info\"", "no structure of RFC 9420 that I know")
 }
@@ -176,15 +194,15 @@ func (in *inspector) message(m *framing.Message) outline {
 	o := outline{{"version", m.Version.String()}, {"wire_format", m.WireFormat.String()}}
 	switch {
 	case m.Public != nil:
-		o = append(o, in.publicMessage(m.Public)...)
+		o.add("public_message", in.publicMessage(m.Public))
 	case m.Private != nil:
-		o = append(o, in.privateMessage(m.Private)...)
+		o.add("private_message", in.privateMessage(m.Private))
 	case m.Welcome != nil:
-		o = append(o, in.welcome(m.Welcome)...)
+		o.add("welcome", in.welcome(m.Welcome))
 	case m.GroupInfo != nil:
-		o = append(o, in.groupInfo(m.GroupInfo)...)
+		o.add("group_info", in.groupInfo(m.GroupInfo))
 	case m.KeyPackage != nil:
-		o = append(o, in.keyPackage(m.KeyPackage)...)
+		o.add("key_package", in.keyPackage(m.KeyPackage))
 	}
 	return o
 }
@@ -261,8 +279,8 @@ func (in *inspector) welcome(w *framing.Welcome) outline {
 }
 
 func (in *inspector) groupInfo(g *framing.GroupInfo) outline {
-	o := in.groupContext(&g.GroupContext)
-	o.add("group_info_extensions", in.extensions(g.Extensions))
+	o := outline{{"group_context", in.groupContext(&g.GroupContext)}}
+	o.add("extensions", in.extensions(g.Extensions))
 	o.add("confirmation_tag", raw(g.ConfirmationTag))
 	o.add("signer", uint32(g.Signer))
 	o.add("signature", raw(g.Signature))
@@ -279,6 +297,18 @@ func (in *inspector) groupContext(c *keyschedule.GroupContext) outline {
 		{"tree_hash", raw(c.TreeHash)}, {"confirmed_transcript_hash", raw(c.ConfirmedTranscriptHash)},
 		{"extensions", in.extensions(c.Extensions)},
 	}
+}
+
+// bareGroupContext describes a group context that comes by itself: one of another version is none.
+func (in *inspector) bareGroupContext(data []byte) (outline, error) {
+	c := new(keyschedule.GroupContext)
+	if err := wire.Unmarshal(data, c); err != nil {
+		return nil, err
+	}
+	if c.Version != mls.MLS10 {
+		return nil, fmt.Errorf("a group context of version %s", c.Version)
+	}
+	return in.groupContext(c), nil
 }
 
 // groupSecrets tells what is there, not what it is.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -248,6 +249,9 @@ func (in *inspector) ratchetTree(data []byte) (outline, error) {
 	var nodes treeNodes
 	if err := wire.Unmarshal(data, &nodes); err != nil {
 		return nil, err
+	}
+	if len(nodes) == 0 {
+		return nil, errors.New("a ratchet tree without nodes")
 	}
 	o := outline{{"nodes", len(nodes)}}
 	suite := in.suite

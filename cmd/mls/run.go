@@ -34,20 +34,21 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	if err == nil {
 		return exitOK
 	}
-	code := exitUsage
-	if failed := (*failedError)(nil); errors.As(err, &failed) {
-		code = exitFailed
-		err = failed.err
-	}
-	if usage := (*usageError)(nil); errors.As(err, &usage) {
-		code = exitUsage
+	failed, usage := (*failedError)(nil), (*usageError)(nil)
+	switch {
+	case errors.As(err, &usage):
+	case errors.As(err, &failed):
+		a.report(failed.err)
+		return exitFailed
+	default: // what cobra itself has to say is about the command line
+		err = &usageError{err, cmd.CommandPath()}
 	}
 	a.report(err)
-	return code
+	return exitUsage
 }
 
 // report prints err as `mls: …` and, where there is something to do about it, what to do next.
@@ -101,6 +102,9 @@ command line is wrong.`,
 		a.explainCommand(),
 		a.benchCommand(),
 		a.conformanceCommand(),
+		a.compareCommand(),
+		a.interopCommand(),
+		a.storeCommand(),
 		a.versionCommand(),
 		a.docsCommand(),
 	)

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// cli runs one command line in this process and returns what it printed.
+func cli(t *testing.T, want int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if code := run(args, strings.NewReader(""), &out, &errs); code != want {
+		t.Fatalf("mls %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, &out, &errs)
+	}
+	return out.String(), errs.String()
+}
+
+// pair makes two members of one group, in directories alice and bob of a fresh directory.
+func pair(t *testing.T) (dir, alice, bob string) {
+	t.Helper()
+	dir = t.TempDir()
+	alice, bob = filepath.Join(dir, "alice"), filepath.Join(dir, "bob")
+	at := func(name string) string { return filepath.Join(dir, name) }
+	cli(t, exitOK, "init", "--dir", alice, "--name", "alice")
+	cli(t, exitOK, "init", "--dir", bob, "--name", "bob")
+	cli(t, exitOK, "group", "create", "garden", "--dir", alice)
+	cli(t, exitOK, "keypackage", "--dir", bob, "-o", at("bob.kp"))
+	cli(t, exitOK, "group", "add", at("bob.kp"), "--dir", alice, "-o", at("commit"), "-w", at("welcome"), "--accept")
+	cli(t, exitOK, "group", "join", "-y", at("welcome"), "--dir", bob)
+	return dir, alice, bob
+}
+
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("MLS_DIR", filepath.Join(dir, "state"))
+	for _, tt := range []struct {
+		want int
+		args string
+	}{
+		{exitOK, "version"},
+		{exitOK, "--help"},
+		{exitOK, "group --help"},
+		{exitOK, "docs"},
+		{exitUsage, ""},
+		{exitUsage, "dance"},
+		{exitUsage, "group"},
+		{exitUsage, "group dance"},
+		{exitUsage, "group export"},
+		{exitUsage, "group join"},
+		{exitUsage, "group join a b"},
+		{exitUsage, "group send --text x y"},
+		{exitUsage, "init"},
+		{exitUsage, "init --name x --suite 0"},
+		{exitUsage, "init --name x --suite nonsense"},
+		{exitUsage, "init --bogus"},
+		{exitUsage, "sim --members 1"},
+		{exitUsage, "sim --members 8..4"},
+		{exitUsage, "sim --mix update=x"},
+		{exitUsage, "sim --csv --json"},
+		{exitUsage, "inspect x --as dance"},
+		{exitFailed, "group info"},
+		{exitFailed, "inspect missing"},
+		{exitFailed, "explain missing"},
+		{exitFailed, "keypackage -o x"},
+		{exitFailed, "conformance --vectors missing"},
+	} {
+		_, stderr := cli(t, tt.want, strings.Fields(tt.args)...)
+		if tt.want != exitOK && !strings.HasPrefix(stderr, "mls: ") {
+			t.Errorf("mls %s: the error is not marked: %q", tt.args, stderr)
+		}
+		if tt.want == exitUsage && !strings.Contains(stderr, "mls: hint: ") {
+			t.Errorf("mls %s: no hint: %q", tt.args, stderr)
+		}
+	}
+}
+
+// brokenWriter fails as a full disk or a closed pipe does.
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// TestStateBeforeMessage: a message that could not be written has used up its key all the same. Were
+// the state written after it, the next message would be encrypted with the same key and nonce.
+func TestStateBeforeMessage(t *testing.T) {
+	dir, alice, bob := pair(t)
+	var errs bytes.Buffer
+	if code := run([]string{"group", "send", "--text", "lost", "--dir", alice}, strings.NewReader(""), brokenWriter{}, &errs); code != exitFailed {
+		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
+	}
+	message := filepath.Join(dir, "m")
+	cli(t, exitOK, "group", "send", "--text", "next", "--dir", alice, "-o", message)
+	out, _ := cli(t, exitOK, "group", "receive", "--json", message, "--dir", bob)
+	var got receivedJSON
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Generation != 1 {
+		t.Errorf("generation %d after a message that got lost, want 1", got.Generation)
+	}
+}
+
+// TestReceivedBeforeState: a message that could not be printed can be read again.
+func TestReceivedBeforeState(t *testing.T) {
+	dir, alice, bob := pair(t)
+	message := filepath.Join(dir, "m")
+	cli(t, exitOK, "group", "send", "--text", "hello", "--dir", alice, "-o", message)
+	var errs bytes.Buffer
+	if code := run([]string{"group", "receive", message, "--dir", bob}, strings.NewReader(""), brokenWriter{}, &errs); code != exitFailed {
+		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
+	}
+	if out, _ := cli(t, exitOK, "group", "receive", message, "--dir", bob); out != "hello" {
+		t.Errorf("read %q", out)
+	}
+	cli(t, exitFailed, "group", "receive", message, "--dir", bob)
+}
+
+// TestCommitThatNobodySaw: neither a commit nor an external join that could not be handed out is pending.
+func TestCommitThatNobodySaw(t *testing.T) {
+	dir, alice, bob := pair(t)
+	broken := func(args ...string) {
+		t.Helper()
+		var errs bytes.Buffer
+		if code := run(args, strings.NewReader(""), brokenWriter{}, &errs); code != exitFailed {
+			t.Fatalf("mls %v: exit code %d with a broken output\n%s", args, code, &errs)
+		}
+	}
+	broken("group", "update", "--dir", alice)
+	cli(t, exitFailed, "group", "accept", "--dir", alice)
+	info := filepath.Join(dir, "info")
+	cli(t, exitOK, "group", "export", "group-info", "--dir", alice, "-o", info)
+
+	carol := filepath.Join(dir, "carol")
+	cli(t, exitOK, "init", "--dir", carol, "--name", "carol")
+	before := snapshot(t, bob)
+	var errs bytes.Buffer
+	args := []string{"group", "external-join", "-y", info, "--dir", carol}
+	if code := run(args, strings.NewReader(""), &brokenAfter{n: 1}, &errs); code != exitFailed {
+		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
+	}
+	cli(t, exitFailed, "group", "info", "--dir", carol)
+	// With a former state, that state comes back.
+	if code := run(append(args[:len(args)-1], bob, "--resync"), strings.NewReader(""), &brokenAfter{n: 1}, &errs); code != exitFailed {
+		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
+	}
+	same(t, before, snapshot(t, bob))
+}
+
+// brokenAfter fails once the description, in several writes, gives way to the message, which is large.
+type brokenAfter struct{ n int }
+
+func (b *brokenAfter) Write(p []byte) (int, error) {
+	if len(p) > 300 {
+		return 0, errors.New("broken pipe")
+	}
+	return len(p), nil
+}
+
+// snapshot reads a state directory.
+func snapshot(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		info, statErr := d.Info()
+		files[name] = fmt.Sprintf("%v %x", info.ModTime(), data)
+		return errors.Join(err, statErr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// same checks that the contents, but not the times, of two snapshots are equal.
+func same(t *testing.T, a, b map[string]string) {
+	t.Helper()
+	contents := func(s string) string { return s[strings.LastIndexByte(s, ' '):] }
+	for name := range a {
+		if contents(a[name]) != contents(b[name]) {
+			t.Errorf("%s has changed", name)
+		}
+	}
+	if len(a) != len(b) {
+		t.Errorf("%d files, then %d", len(a), len(b))
+	}
+}
+
+// TestExplainChangesNothing: not even the time of a file.
+func TestExplainChangesNothing(t *testing.T) {
+	dir, alice, bob := pair(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	cli(t, exitOK, "group", "send", "--text", "hello", "--dir", alice, "-o", at("m"))
+	cli(t, exitOK, "group", "update", "--dir", alice, "-o", at("next"))
+	cli(t, exitOK, "group", "export", "group-info", "--dir", alice, "-o", at("info"))
+	before := snapshot(t, bob)
+	for _, name := range []string{"m", "next", "info", "welcome", "bob.kp", "commit"} {
+		cli(t, exitOK, "explain", at(name), "--group", bob)
+	}
+	after := snapshot(t, bob)
+	for name := range before {
+		if before[name] != after[name] {
+			t.Errorf("%s was touched", name)
+		}
+	}
+	if len(before) != len(after) {
+		t.Errorf("%d files, then %d", len(before), len(after))
+	}
+}
+
+// TestConcurrentSends: two processes that send at once never use the same key.
+func TestConcurrentSends(t *testing.T) {
+	dir, alice, bob := pair(t)
+	const senders, each = 3, 4
+	var wg sync.WaitGroup
+	for i := range senders {
+		wg.Go(func() {
+			for j := range each {
+				var out, errs bytes.Buffer
+				args := []string{"group", "send", "--text", "x", "--dir", alice, "-o", filepath.Join(dir, fmt.Sprintf("m%d.%d", i, j))}
+				if code := run(args, strings.NewReader(""), &out, &errs); code != exitOK {
+					t.Errorf("exit code %d: %s", code, &errs)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	seen := make(map[uint32]bool)
+	for i := range senders {
+		for j := range each {
+			out, _ := cli(t, exitOK, "group", "receive", "--json", filepath.Join(dir, fmt.Sprintf("m%d.%d", i, j)), "--dir", bob)
+			var got receivedJSON
+			if err := json.Unmarshal([]byte(out), &got); err != nil {
+				t.Fatal(err)
+			}
+			if seen[got.Generation] {
+				t.Errorf("generation %d was used twice", got.Generation)
+			}
+			seen[got.Generation] = true
+		}
+	}
+	if len(seen) != senders*each {
+		t.Errorf("%d generations for %d messages", len(seen), senders*each)
+	}
+}
+
+// TestDamagedState: a state file that was cut or changed is an error that names the file.
+func TestDamagedState(t *testing.T) {
+	_, alice, _ := pair(t)
+	names, err := filepath.Glob(filepath.Join(alice, "groups", "*.cbor"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	data, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damaged := range [][]byte{nil, data[:len(data)/2], append(bytes.Clone(data), 0)} {
+		if err := os.WriteFile(names[0], damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr := cli(t, exitFailed, "group", "info", "--dir", alice)
+		if !strings.Contains(stderr, filepath.Base(names[0])) {
+			t.Errorf("the error does not name the file: %s", stderr)
+		}
+	}
+	// What a crash leaves beside the state does not disturb.
+	if err := os.WriteFile(names[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(alice, "groups", ".x.cbor.123"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cli(t, exitOK, "group", "info", "--dir", alice)
+}
