@@ -79,6 +79,9 @@ func TestWriteFixtures(t *testing.T) {
 	want[*client.Held](t, must(b.Receive(ctx, message))(t))
 	check(t, os.WriteFile(filepath.Join("testdata", version+"-commit"), commit.Message, 0o644))
 	check(t, b.Close())
+	for _, name := range []string{"alice", "bob"} {
+		check(t, os.Remove(path(name)+"-mark"))
+	}
 }
 
 func TestFixtures(t *testing.T) {

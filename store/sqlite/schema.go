@@ -13,12 +13,12 @@ const applicationID = 0x4d4c5331
 // migrations lead from one version of the schema to the next, the first from
 // nothing to version 1. A version is never changed once it was released.
 //
-// kv holds the values, c the checksum of each row; meta holds the number of rows
-// and the exclusive or of their checksums.
+// kv holds the values, c the checksum of each row; meta holds the number of rows,
+// the exclusive or of their checksums, and the number of batches.
 var migrations = []string{
 	`CREATE TABLE kv (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL, c BLOB NOT NULL) WITHOUT ROWID;
 	CREATE TABLE meta (k TEXT NOT NULL PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID;
-	INSERT INTO meta (k, v) VALUES ('total', zeroblob(40));`,
+	INSERT INTO meta (k, v) VALUES ('total', zeroblob(48));`,
 }
 
 // migrate brings the schema to the version of this package, each step in one

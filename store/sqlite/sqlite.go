@@ -13,7 +13,10 @@
 // store.OpenSealed on top.
 //
 // The file is at the path given, and its log beside it under the same name with
-// "-wal". To copy a store, close it first.
+// "-wal". To copy a store, close it first. A third file, with "-mark", holds the
+// number of the last batch: if a store is older than its mark, because a backup
+// was put in its place or its log was cut, Open fails with store.ErrRolledBack.
+// Whoever knows what they do deletes the mark.
 package sqlite
 
 import (
@@ -62,6 +65,7 @@ type DB struct {
 	conn *sql.Conn
 	st   statements
 	path string
+	mark *os.File // nil until the store is open
 
 	// lock is held by whoever uses the connection.
 	lock   chan struct{}
@@ -225,6 +229,9 @@ func (d *DB) start(ctx context.Context, size int64, migrations []string) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
+	if err := d.checkMark(ctx); err != nil {
+		return err
+	}
 	if size > checkedAtOpen {
 		return nil
 	}
@@ -300,9 +307,11 @@ func (d *DB) Update(ctx context.Context, f func(store.Writer) error) error {
 		return err
 	}
 	defer release()
-	if err := d.transact(ctx, func() error { return d.batch(ctx, f) }); err != nil {
+	t := &tx{db: d, ctx: ctx, writable: true}
+	if err := d.transact(ctx, func() error { return t.batch(f) }); err != nil {
 		return err
 	}
+	d.writeMark(t.total.batches)
 	if d.sinceScrub++; d.sinceScrub >= d.scrubEvery {
 		// The batch is written: what fails here is tried again later.
 		_ = d.scrub(context.WithoutCancel(ctx))
@@ -311,15 +320,14 @@ func (d *DB) Update(ctx context.Context, f func(store.Writer) error) error {
 }
 
 // batch is what happens within the transaction of an Update.
-func (d *DB) batch(ctx context.Context, f func(store.Writer) error) error {
-	t := &tx{db: d, ctx: ctx, writable: true}
+func (t *tx) batch(f func(store.Writer) error) error {
 	if err := t.loadTotal(); err != nil {
 		return err
 	}
 	if err := f(t); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := t.ctx.Err(); err != nil {
 		return err
 	}
 	return t.saveTotal()
@@ -380,6 +388,9 @@ func (d *DB) Close() error {
 }
 
 func (d *DB) disconnect() error {
+	if d.mark != nil {
+		d.mark.Close()
+	}
 	for _, st := range []*sql.Stmt{d.st.get, d.st.put, d.st.sum, d.st.remove, d.st.scan, d.st.meta, d.st.setMeta} {
 		if st != nil {
 			st.Close()

@@ -27,9 +27,11 @@ type tx struct {
 type total struct {
 	rows uint64
 	xor  [sha256.Size]byte
+	// batches is how many have changed anything.
+	batches uint64
 }
 
-const totalSize = 8 + sha256.Size
+const totalSize = 8 + sha256.Size + 8
 
 // checksum is that of a row.
 func checksum(key, value []byte) []byte {
@@ -46,7 +48,8 @@ func checksum(key, value []byte) []byte {
 func (t *total) toggle(sum []byte) { subtle.XORBytes(t.xor[:], t.xor[:], sum) }
 
 func (t *total) bytes() []byte {
-	return append(binary.BigEndian.AppendUint64(nil, t.rows), t.xor[:]...)
+	b := append(binary.BigEndian.AppendUint64(nil, t.rows), t.xor[:]...)
+	return binary.BigEndian.AppendUint64(b, t.batches)
 }
 
 func (t *tx) loadTotal() error {
@@ -64,13 +67,15 @@ func (d *DB) readTotal(ctx context.Context) (total, error) {
 	if err != nil {
 		return total{}, translate(err)
 	}
-	return total{binary.BigEndian.Uint64(saved), [sha256.Size]byte(saved[8:])}, nil
+	at := 8 + sha256.Size
+	return total{binary.BigEndian.Uint64(saved), [sha256.Size]byte(saved[8:at]), binary.BigEndian.Uint64(saved[at:])}, nil
 }
 
 func (t *tx) saveTotal() error {
 	if !t.changed {
 		return nil
 	}
+	t.total.batches++
 	_, err := t.db.st.setMeta.ExecContext(t.ctx, t.total.bytes(), "total")
 	return translate(err)
 }
@@ -244,7 +249,7 @@ func (d *DB) Check(ctx context.Context) error {
 		got.rows++
 		got.toggle(checksum(e.Key, e.Value))
 	}
-	if got != want {
+	if got.rows != want.rows || got.xor != want.xor {
 		return fmt.Errorf("%w: rows are missing, or were changed", store.ErrCorrupt)
 	}
 	return nil
