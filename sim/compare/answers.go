@@ -142,13 +142,21 @@ func answerTree(r *Report) (answer, bool) {
 		"From %d to %d members the commit that renews the keys grew from %s to %s: with the logarithm of the size, where the tree is full. ART, the tree before TreeKEM, does the same with Diffie–Hellman keys, but had no way to add or remove members and no signature on messages (%s forgeries were shown as genuine).",
 		first.Members, last.Members, Bytes(first.RekeyBytes), Bytes(last.RekeyBytes), d[1].found("forge"))
 	if r.Tree != nil {
-		for _, x := range r.Tree.Updates {
-			if x.Name == "1 updates per commit" {
-				text += fmt.Sprintf(" It stays so only while members renew their keys by commits of their own. With one Update proposal of somebody else in each commit, %d members cost %.0f ciphertexts per commit instead of %.0f.", x.Members, x.Mean, r.Tree.baseline(x.Members))
-			}
+		if x, ok := r.Tree.worst(); ok {
+			text += fmt.Sprintf(" It stays so only while members renew their keys by commits of their own: with one Update proposal of somebody else in each commit, %d members cost %.0f ciphertexts per commit instead of %.0f.", x.Members, x.Mean, r.Tree.baseline(x.Members))
 		}
 	}
 	return answer{"What does the tree do?", text}, true
+}
+
+// worst is the largest history with one proposal per commit.
+func (r *TreeReport) worst() (run TreeRun, ok bool) {
+	for _, x := range r.Updates {
+		if x.Name == "1 updates per commit" {
+			run, ok = x, true
+		}
+	}
+	return run, ok
 }
 
 // baseline is the mean without proposals.

@@ -23,9 +23,9 @@ func (w *Work) add(x Work) {
 	w.CPU += x.CPU
 }
 
-// work adds what a device's meter counted since, and the time.
-func (w *Work) work(start time.Time, before, after protocols.Meter) {
-	w.CPU += time.Since(start)
+// work adds what a device's meter counted since, and CPU time.
+func (w *Work) work(spent time.Duration, before, after protocols.Meter) {
+	w.CPU += spent
 	w.PublicKey += after.PublicKey - before.PublicKey
 	w.Symmetric += after.Symmetric - before.Symmetric
 	w.ReceivedBytes += after.Fetched - before.Fetched

@@ -167,16 +167,16 @@ func measureMLS(d protocols.Design, n int) (Point, error) {
 	text := fmt.Appendf(nil, "message %0100d", 0)
 	var messages, commits []time.Duration
 	for range 5 {
-		start := time.Now()
+		start := processClock()
 		message, err := g.Protect(text, nil)
-		messages = append(messages, time.Since(start))
+		messages = append(messages, processClock()-start)
 		if err != nil {
 			return p, err
 		}
 		p.MessageBytes = len(message)
-		start = time.Now()
+		start = processClock()
 		staged, err := g.Commit(group.CommitOptions{References: [][]byte{}})
-		commits = append(commits, time.Since(start))
+		commits = append(commits, processClock()-start)
 		if err != nil {
 			return p, err
 		}

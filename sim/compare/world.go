@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/sim/protocols"
@@ -107,13 +106,13 @@ func (w *world) users(n, acting int) ([]ID, error) {
 // do has a member act and delivers what it says, until nobody has an answer.
 func (w *world) do(by ID, c *OpCost, f func(protocols.Device) ([]protocols.Packet, error)) error {
 	d := w.devices[by]
-	start, before := time.Now(), *d.Meter()
+	start, before := processClock(), *d.Meter()
 	packets, err := f(d)
 	if err != nil {
 		return fmt.Errorf("%s: member %d: %w", w.design.Name, by, err)
 	}
 	c.Count++
-	c.Initiator.work(start, before, *d.Meter())
+	c.Initiator.work(processClock()-start, before, *d.Meter())
 	for _, p := range packets {
 		c.Initiator.SentBytes += len(p.Body)
 	}
@@ -202,15 +201,17 @@ func (w *world) receiveAll(due map[ID][]delivery) ([]protocols.Packet, error) {
 	events := make([][]protocols.Event, len(ids))
 	costs := make([][]Work, len(ids))
 	err := parallel(len(ids), func(i int) error {
+		runtime.LockOSThread() // its CPU time is measured
+		defer runtime.UnlockOSThread()
 		d := w.devices[ids[i]]
 		for _, q := range due[ids[i]] {
-			start, before := time.Now(), *d.Meter()
+			start, before := threadClock(), *d.Meter()
 			e, err := d.Receive(q.packet)
 			if err != nil {
 				return fmt.Errorf("%s: member %d cannot take in a packet of member %d: %w", w.design.Name, ids[i], q.packet.From, err)
 			}
 			var work Work
-			work.work(start, before, *d.Meter())
+			work.work(threadClock()-start, before, *d.Meter())
 			work.ReceivedBytes += len(q.packet.Body)
 			for _, r := range e.Replies {
 				work.SentBytes += len(r.Body)
