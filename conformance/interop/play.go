@@ -27,7 +27,7 @@ func (w *world) step(s *Step) error {
 	case "create":
 		return w.create(s.Group, s.By)
 	case "random":
-		return w.random()
+		return w.random(s.Moves, s.Without)
 	}
 	r, err := w.room(s.Group)
 	if err != nil {

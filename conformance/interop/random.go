@@ -11,8 +11,10 @@ import (
 type dice struct {
 	*world
 	*rand.Rand
-	names []string
-	psks  int
+	moves   []move
+	without []string
+	names   []string
+	psks    int
 }
 
 // move is a kind of step and how often it comes up.
@@ -35,14 +37,35 @@ var moves = []move{
 	{"reinit", 2, (*dice).reinitAny},
 }
 
-// random plays a random scenario.
-func (w *world) random() error {
+// chooseMoves are those of some names, or all.
+func chooseMoves(names []string) ([]move, error) {
+	if names == nil {
+		return moves, nil
+	}
+	var chosen []move
+	for _, n := range names {
+		i := slices.IndexFunc(moves, func(m move) bool { return m.name == n })
+		if i < 0 {
+			return nil, fmt.Errorf("the scenario asks for the move %q, which there is not", n)
+		}
+		chosen = append(chosen, moves[i])
+	}
+	return chosen, nil
+}
+
+// random plays a random scenario. A move that a client does not support is left
+// out: such moves begin with the call that it refuses.
+func (w *world) random(names, without []string) error {
+	chosen, err := chooseMoves(names)
+	if err != nil {
+		return err
+	}
 	opt := &w.r.opt
 	stream := uint64(w.suite) << 1
 	if w.encrypt {
 		stream++
 	}
-	d := &dice{world: w, Rand: rand.New(rand.NewPCG(opt.Seed, stream))}
+	d := &dice{world: w, Rand: rand.New(rand.NewPCG(opt.Seed, stream)), moves: chosen, without: without}
 	for i := range opt.Actors {
 		d.names = append(d.names, fmt.Sprintf("actor%02d", i))
 		w.actor(d.names[i])
@@ -60,7 +83,7 @@ func (w *world) random() error {
 	for i := range opt.Steps {
 		m := d.pick()
 		r := w.rooms[""]
-		if err := m.play(d, r); err != nil {
+		if err := m.play(d, r); err != nil && outcomeOf(err) != Unsupported {
 			return fmt.Errorf("random step %d, %s in epoch %d of %d members (seed %d): %w", i+1, m.name, r.epoch, len(r.members), opt.Seed, err)
 		}
 		if err := w.agree(w.rooms[""]); err != nil {
@@ -73,16 +96,16 @@ func (w *world) random() error {
 
 func (d *dice) pick() move {
 	total := 0
-	for _, m := range moves {
+	for _, m := range d.moves {
 		total += m.weight
 	}
 	n := d.IntN(total)
-	for _, m := range moves {
+	for _, m := range d.moves {
 		if n -= m.weight; n < 0 {
 			return m
 		}
 	}
-	return moves[0]
+	return d.moves[0]
 }
 
 func (d *dice) chance(percent int) bool { return d.IntN(100) < percent }
@@ -141,8 +164,17 @@ func (l *list) untouched(r *room, but ...string) []string {
 }
 
 // change is a random proposal that fits the list; nil if the dice want none.
-// Nobody removes itself, nor one of the two last members.
 func (d *dice) change(r *room, l *list, by string) *Change {
+	c := d.anyChange(r, l, by)
+	if c != nil && slices.Contains(d.without, c.Type) {
+		return nil
+	}
+	return c
+}
+
+// anyChange is change before the scenario's exceptions. Nobody removes itself,
+// nor one of the two last members.
+func (d *dice) anyChange(r *room, l *list, by string) *Change {
 	switch n := d.IntN(100); {
 	case n < 45:
 		if who := d.one(d.outsiders(r, l)); who != "" && !l.resumption {

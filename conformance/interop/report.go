@@ -137,14 +137,14 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// Note is a bug of a peer's that makes a scenario fail.
+// Note is a bug of a peer's that makes scenarios fail.
 type Note struct {
 	// Client is how the peer's name begins.
 	Client string `json:"client"`
-	// Scenario fails with it.
-	Scenario string `json:"scenario"`
-	// Detail is a part of the failure's text.
-	Detail string `json:"detail"`
+	// Scenarios fail with it.
+	Scenarios []string `json:"scenarios"`
+	// Details are what the failure's text holds, one of them.
+	Details []string `json:"details"`
 	// Text says what the bug is, and what RFC 9420 says.
 	Text string `json:"note"`
 }
@@ -165,7 +165,8 @@ func findNote(notes []Note, res *Result) *Note {
 	for i := range notes {
 		n := &notes[i]
 		plays := slices.ContainsFunc(res.Cast, func(c string) bool { return strings.HasPrefix(c, n.Client) })
-		if plays && n.Scenario == res.Scenario && strings.Contains(res.Detail, n.Detail) {
+		says := slices.ContainsFunc(n.Details, func(d string) bool { return strings.Contains(res.Detail, d) })
+		if plays && says && slices.Contains(n.Scenarios, res.Scenario) {
 			return n
 		}
 	}

@@ -53,6 +53,10 @@ type Step struct {
 	PSKs []string `json:"psks,omitempty"`
 	// Welcomer makes the group after a reinit; default is By.
 	Welcomer string `json:"welcomer,omitempty"`
+	// Moves limits what a random scenario does; none stands for everything.
+	Moves []string `json:"moves,omitempty"`
+	// Without are types of proposals that a random scenario does not make.
+	Without []string `json:"without,omitempty"`
 	// Extensions are those of a branched group.
 	Extensions []Extension `json:"extensions,omitempty"`
 }
