@@ -160,7 +160,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	done := 0
 	for _, n := range cfg.Sizes {
-		s := &simulation{ctx: ctx, cfg: &cfg, progress: Progress{Members: n, Done: done, Total: total}}
+		s := &simulation{ctx: ctx, cfg: &cfg, end: done + cfg.units(n), progress: Progress{Members: n, Done: done, Total: total}}
 		s.report.Members = n
 		start := time.Now()
 		err := s.run(n)
@@ -182,13 +182,14 @@ type simulation struct {
 	cfg      *Config
 	report   SizeReport
 	progress Progress
+	end      int // units done when this size is: an estimate, as members come and go
 
 	took []time.Duration // what each member took for each measured commit
 }
 
 // doing reports progress by some units of work.
 func (s *simulation) doing(what string, units int) error {
-	s.progress.Done += units
+	s.progress.Done = min(s.progress.Done+units, s.end)
 	s.progress.Doing = what
 	if s.cfg.Progress != nil {
 		s.cfg.Progress(s.progress)
@@ -246,7 +247,7 @@ func (s *simulation) run(n int) error {
 	if s.report.PerMember, err = each.cost(times(n)); err != nil {
 		return err
 	}
-	return s.doing("done", times(n)*setupUnits(n))
+	return s.doing("done", s.end)
 }
 
 // bulkCommits are the commits in the bulk-added group: the first re-key is
