@@ -1,6 +1,9 @@
 package mls
 
-import "encoding/binary"
+import (
+	"crypto/hmac"
+	"encoding/binary"
+)
 
 // publicKeyScheme is what a row of the table of suites uses of HPKE: keys, and
 // the base mode of RFC 9180 with a context for one message or one export. The
@@ -87,9 +90,23 @@ type context struct {
 
 func (m *baseMode) schedule(c *context, shared, info []byte) {
 	c.context = append(c.contextBuf[:0], m.contextPrefix...)
-	c.context = m.extract(c.context, nil, "info_hash", info)
+	c.context = m.infoHash(c.context, info)
 	c.secret = m.extract(c.secretBuf[:0], shared, "secret", nil)
 	clear(shared)
+}
+
+// infoHash appends the info_hash. The info of a Welcome's group secrets holds the
+// whole encrypted GroupInfo, hundreds of megabytes with the tree of a large
+// group, which are not to be copied.
+func (m *baseMode) infoHash(dst, info []byte) []byte {
+	const label, large = "info_hash", 64 << 10
+	if len(info) < large {
+		return m.extract(dst, nil, label, info)
+	}
+	h := hmac.New(m.hash.new, nil)
+	h.Write([]byte(m.prefix + label))
+	h.Write(info)
+	return h.Sum(dst)
 }
 
 // keys fills key and nonce with those of the context's first message, whose

@@ -45,6 +45,11 @@ func (g *GroupInfo) Decode(r *wire.Reader) {
 
 // encodeTBS writes the GroupInfoTBS, which is all but the signature.
 func (g *GroupInfo) encodeTBS(b *wire.Builder) {
+	n := fieldsSize + len(g.GroupContext.GroupID)
+	for i := range g.Extensions { // one may be a ratchet tree of megabytes
+		n += len(g.Extensions[i].Data)
+	}
+	b.Grow(n)
 	g.GroupContext.Encode(b)
 	mls.EncodeExtensions(b, g.Extensions)
 	encodeMAC(b, g.ConfirmationTag, "confirmation tag")

@@ -39,6 +39,7 @@ type forge struct {
 	out    []byte // scratch: a node's data
 	blanks *blankHalves
 	memo   map[[2]Support]Support // nil for single edits
+	makes  supportMemo            // nil for single edits
 }
 
 func newForge(s *mls.Suite, blanks *blankHalves) *forge {

@@ -131,6 +131,7 @@ func (p *parser) build() (*node, error) {
 func (p *parser) forge() *forge {
 	f := p.tree.forge()
 	f.memo = map[[2]Support]Support{}
+	f.makes = supportMemo{}
 	return f
 }
 
@@ -186,7 +187,7 @@ func (p *parser) leaf(f *forge, x NodeIndex) (*node, error) {
 		return nil, fmt.Errorf("leaf %d: %w", x.Leaf(), err)
 	}
 	v := viewLeaf(raw)
-	return f.leaf(x.Leaf(), raw, supportOf(&v)), nil
+	return f.leaf(x.Leaf(), raw, f.makes.of(&v)), nil
 }
 
 func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error) {

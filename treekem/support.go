@@ -45,6 +45,32 @@ func supportOf(v *leafView) Support {
 	})}
 }
 
+// A supportMemo remembers supportOf, for a worker that reads many leaves: most
+// members' capabilities are the same bytes. Its keys are what supportOf looks at
+// in a leaf without extensions.
+type supportMemo map[supportKey]Support
+
+type supportKey struct{ credentialType, capabilities string }
+
+func (m supportMemo) of(v *leafView) Support {
+	if v.extensions != "" {
+		return supportOf(v)
+	}
+	key := supportKey{v.credentialType, v.capabilities}
+	s, ok := m[key]
+	if !ok {
+		s = supportOf(v)
+		if len(m) < maxSupportMemo {
+			m[key] = s
+		}
+	}
+	return s
+}
+
+// maxSupportMemo is more than there are makes of clients in a group, and little
+// to hold: every member could be of its own make.
+const maxSupportMemo = 64
+
 // combine returns the support of two disjoint sets of members.
 func combine(a, b Support) Support {
 	switch {
