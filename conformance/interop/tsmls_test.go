@@ -22,6 +22,9 @@ var peerSuites = flag.String("suites", "1", "cipher suites for foreign peers, wi
 //
 //	go test ./conformance/interop -run TSMLS -v -suites all
 func TestInteropTSMLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: nothing is tested against ts-mls with -short")
+	}
 	opt := Options{Self: true, Clients: []string{startTSMLS(t)}, Suites: suitesOf(t, *peerSuites), Seed: 1}
 	report := run(t, opt)
 	reached := make(map[string]bool)
