@@ -107,7 +107,7 @@ func answerSenderKeys(r *Report) (answer, bool) {
 	growth := ""
 	if s := d[0]; len(s.Sweep) > 0 {
 		last := s.Sweep[len(s.Sweep)-1]
-		growth = fmt.Sprintf(" With %d members a message is %s, and a leave costs %s for each sender that writes again.", last.Members, Bytes(last.MessageBytes), Bytes(last.RekeyBytes))
+		growth = fmt.Sprintf(" With %d members a message is %s, and telling all that somebody left, with the new key that the next message needs, %s.", last.Members, Bytes(last.MessageBytes), Bytes(last.RekeyBytes))
 	}
 	return answer{"What does WhatsApp do, and why is that not enough?", fmt.Sprintf(
 		"Each sender hands everybody a key of its own and then sends each message once.%s The past is safe (%s read). But chains only turn forward: "+

@@ -28,7 +28,7 @@ type chartLine struct {
 
 const (
 	chartWidth, chartHeight          = 640, 400
-	chartLeft, chartRight            = 74, 14
+	chartLeft, chartRight            = 74, 26
 	chartTop, chartBottom            = 12, 46
 	plotWidth                        = chartWidth - chartLeft - chartRight
 	plotHeight                       = chartHeight - chartTop - chartBottom

@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -63,7 +64,8 @@ func fitGrowth(points []Point) *Growth {
 		bytes = append(bytes, float64(p.RekeyBytes))
 		cpu = append(cpu, float64(p.RekeyCPU))
 	}
-	return &Growth{sim.Exponent(x, message), sim.Exponent(x, bytes), sim.Exponent(x, cpu)}
+	e := func(y []float64) float64 { return math.Round(100*sim.Exponent(x, y))/100 + 0 } // + 0: no -0
+	return &Growth{e(message), e(bytes), e(cpu)}
 }
 
 // measure finds out what a message and a re-keying cost with n members.
