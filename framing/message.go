@@ -46,11 +46,15 @@ func Parse(data []byte) (*Message, error) {
 func (m *Message) Bytes() ([]byte, error) {
 	var b wire.Builder
 	if p := m.Private; p != nil {
-		b.Grow(len(p.GroupID) + len(p.AuthenticatedData) + len(p.Ciphertext) + fieldsSize)
+		b.Grow(len(p.GroupID) + len(p.AuthenticatedData) + len(p.EncryptedSenderData) + len(p.Ciphertext) + headerSize)
 	}
 	m.Encode(&b)
 	return b.Bytes()
 }
+
+// headerSize is the size of an encoded PrivateMessage without the contents of its
+// four vectors, at most: version, wire format, epoch, content type and lengths.
+const headerSize = 2 + 2 + 8 + 1 + 4*4
 
 // Encode writes the wire form.
 func (m *Message) Encode(b *wire.Builder) {

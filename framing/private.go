@@ -92,7 +92,7 @@ func (m *PrivateMessage) encodeSenderDataAAD(b *wire.Builder) {
 // latter is a prefix of the former.
 func (m *PrivateMessage) aads() (content, senderData []byte, err error) {
 	var b wire.Builder
-	b.Grow(len(m.GroupID) + len(m.AuthenticatedData) + fieldsSize)
+	b.Grow(len(m.GroupID) + len(m.AuthenticatedData) + 2*wire.VarintSize(wire.MaxVector) + 8 + 1)
 	m.encodeSenderDataAAD(&b)
 	n := b.Len()
 	b.Opaque(m.AuthenticatedData)
@@ -161,10 +161,16 @@ func ProtectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedu
 	if err := a.checkProtectable(s, WireFormatPrivateMessage); err != nil {
 		return nil, err
 	}
-	plaintext, err := encodePrivateContent(a, padding, MaxCiphertext-s.TagSize())
-	if err != nil {
-		return nil, err
-	}
+	var m *PrivateMessage
+	err := withPrivateContent(a, padding, MaxCiphertext-s.TagSize(), func(plaintext []byte) (err error) {
+		m, err = sealPrivate(s, epoch, st, a, plaintext)
+		return err
+	})
+	return m, err
+}
+
+// sealPrivate encrypts the plaintext of a message.
+func sealPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, a *AuthenticatedContent, plaintext []byte) (*PrivateMessage, error) {
 	c := &a.Content
 	m := &PrivateMessage{
 		GroupID:           c.GroupID,
@@ -307,20 +313,31 @@ func (p *PrivateSender) Unprotect(st *keyschedule.SecretTree, verify func(*Authe
 //	    FramedContentAuthData auth;
 //	    opaque padding[length_of_padding];
 //	} PrivateMessageContent;
-func encodePrivateContent(a *AuthenticatedContent, padding, limit int) ([]byte, error) {
-	var b wire.Builder
-	b.Grow(a.sizeHint())
-	a.Content.encodeBody(&b)
-	a.auth().encode(&b, a.Content.ContentType)
-	out, err := b.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	if padding < 0 || padding > limit-len(out) {
-		return nil, mls.Invalid("6.3.1", "ciphertext-size",
-			"%d bytes of padding for a content of %d bytes", padding, len(out))
-	}
-	return append(out, make([]byte, padding)...), nil
+func encodePrivateContent(a *AuthenticatedContent, padding, limit int) (out []byte, err error) {
+	err = withPrivateContent(a, padding, limit, func(p []byte) error {
+		out = bytes.Clone(p)
+		return nil
+	})
+	return out, err
+}
+
+// withPrivateContent calls use with what encodePrivateContent returns, which is
+// gone afterwards.
+func withPrivateContent(a *AuthenticatedContent, padding, limit int, use func([]byte) error) error {
+	room := a.sizeHint() + min(max(padding, 0), limit)
+	return withScratch(room, func(b *wire.Builder) error {
+		a.Content.encodeBody(b)
+		a.auth().encode(b, a.Content.ContentType)
+		if _, err := b.Bytes(); err != nil {
+			return err
+		}
+		if padding < 0 || padding > limit-b.Len() {
+			return mls.Invalid("6.3.1", "ciphertext-size",
+				"%d bytes of padding for a content of %d bytes", padding, b.Len())
+		}
+		b.Raw(make([]byte, padding))
+		return nil
+	}, use)
 }
 
 // decodeContent reads a PrivateMessageContent.

@@ -1,6 +1,7 @@
 package framing
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/treekem/mls"
@@ -28,11 +29,10 @@ func Sign(s *mls.Suite, signer mls.Signer, f WireFormat, content FramedContent, 
 	if err := a.check(); err != nil {
 		return nil, err
 	}
-	tbs, err := a.signedBytes(groupContext)
-	if err != nil {
-		return nil, err
-	}
-	a.Signature, err = s.SignWithLabel(signer, labelFramedContentTBS, tbs)
+	err := a.withSignedBytes(groupContext, func(tbs []byte) (err error) {
+		a.Signature, err = s.SignWithLabel(signer, labelFramedContentTBS, tbs)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -50,21 +50,26 @@ func (a *AuthenticatedContent) Verify(s *mls.Suite, pub mls.SignaturePublicKey, 
 	if err := a.check(); err != nil {
 		return err
 	}
-	tbs, err := a.signedBytes(groupContext)
-	if err != nil {
-		return err
-	}
-	return s.VerifyWithLabel(pub, labelFramedContentTBS, tbs, a.Signature)
+	return a.withSignedBytes(groupContext, func(tbs []byte) error {
+		return s.VerifyWithLabel(pub, labelFramedContentTBS, tbs, a.Signature)
+	})
 }
 
 // signedBytes returns the serialized FramedContentTBS.
-func (a *AuthenticatedContent) signedBytes(groupContext []byte) ([]byte, error) {
-	var b wire.Builder
-	b.Grow(a.sizeHint() + len(groupContext))
-	if err := a.encodeTBS(&b, groupContext); err != nil {
-		return nil, err
-	}
-	return b.Bytes()
+func (a *AuthenticatedContent) signedBytes(groupContext []byte) (out []byte, err error) {
+	err = a.withSignedBytes(groupContext, func(tbs []byte) error {
+		out = bytes.Clone(tbs)
+		return nil
+	})
+	return out, err
+}
+
+// withSignedBytes calls use with the serialized FramedContentTBS, which is gone
+// afterwards.
+func (a *AuthenticatedContent) withSignedBytes(groupContext []byte, use func([]byte) error) error {
+	return withScratch(a.sizeHint()+len(groupContext), func(b *wire.Builder) error {
+		return a.encodeTBS(b, groupContext)
+	}, use)
 }
 
 // encodeTBS writes the FramedContentTBS (RFC 9420, Section 6.1).
