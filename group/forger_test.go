@@ -328,7 +328,7 @@ type privateParts struct {
 	// claim is the generation that the sender data name; nil for the true one.
 	claim   *uint32
 	padding []byte
-	// kind is the ratchet to use; 0 is that of the content type.
+	// other takes the key from the ratchet of the other kind of content.
 	other bool
 }
 
