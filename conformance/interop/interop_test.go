@@ -33,7 +33,7 @@ func TestSelf(t *testing.T) {
 			t.Errorf("%s: %s", r.Scenario, r.explain())
 		}
 	}
-	all, err := Scenarios()
+	all, err := readScripts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,11 +219,11 @@ func TestServeStops(t *testing.T) {
 
 func TestScenarioFiles(t *testing.T) {
 	for _, bad := range []string{`[{"name":"x","steps":[],"about":""}]`, `[{"name":"x","stops":[]}]`, `{}`, `[`} {
-		if _, err := ParseScenarios([]byte(bad)); err == nil {
+		if _, err := parseScripts([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", bad)
 		}
 	}
-	all, err := Scenarios()
+	all, err := readScripts()
 	if err != nil {
 		t.Fatal(err)
 	}

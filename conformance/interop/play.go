@@ -11,7 +11,7 @@ import (
 )
 
 // play plays a scenario to its end, or to its first failure.
-func (w *world) play(s *Scenario) error {
+func (w *world) play(s *script) error {
 	for i := range s.Steps {
 		step := &s.Steps[i]
 		if err := w.step(step); err != nil {
@@ -22,7 +22,7 @@ func (w *world) play(s *Scenario) error {
 	return nil
 }
 
-func (w *world) step(s *Step) error {
+func (w *world) step(s *scriptStep) error {
 	switch s.Do {
 	case "create":
 		return w.create(s.Group, s.By)
@@ -119,7 +119,7 @@ func (w *world) psk(r *room, names []string) error {
 }
 
 // describe makes the description of a change; for an Add also the transaction.
-func (w *world) describe(r *room, c *Change) (*mlsclient.ProposalDescription, uint32, error) {
+func (w *world) describe(r *room, c *proposalSpec) (*mlsclient.ProposalDescription, uint32, error) {
 	d := &mlsclient.ProposalDescription{ProposalType: []byte(c.Type)}
 	var transaction uint32
 	var err error

@@ -8,7 +8,7 @@ import (
 )
 
 // propose lets a member send a proposal.
-func (w *world) propose(r *room, by string, c *Change) error {
+func (w *world) propose(r *room, by string, c *proposalSpec) error {
 	if c == nil {
 		return fmt.Errorf("the scenario does not say what to propose")
 	}
@@ -68,7 +68,7 @@ func (w *world) proposeSigner(r *room, a *actor, p *pending) (*mlsclient.Proposa
 type commitStep struct {
 	by        string
 	refs      []*pending
-	values    []Change
+	values    []proposalSpec
 	path      bool
 	treeApart bool
 
@@ -83,7 +83,7 @@ type joiner struct {
 }
 
 // note notes who comes and goes.
-func (c *commitStep) note(change *Change, transaction uint32) {
+func (c *commitStep) note(change *proposalSpec, transaction uint32) {
 	switch change.Type {
 	case "add":
 		c.joiners = append(c.joiners, joiner{change.Who, transaction})
@@ -154,7 +154,7 @@ func (w *world) nextEpoch(r *room, c *commitStep) {
 			r.signers = append(r.signers, p.signer)
 		}
 	}
-	if slices.ContainsFunc(c.values, func(v Change) bool { return v.Type == "groupContextExtensions" }) {
+	if slices.ContainsFunc(c.values, func(v proposalSpec) bool { return v.Type == "groupContextExtensions" }) {
 		r.signers = nil
 	}
 	r.epoch++

@@ -18,7 +18,7 @@ func (w *world) groupInfo(r *room, not string, treeApart bool) (*mlsclient.Group
 }
 
 // externalJoin lets somebody join by an external commit.
-func (w *world) externalJoin(r *room, s *Step) error {
+func (w *world) externalJoin(r *room, s *scriptStep) error {
 	info, err := w.groupInfo(r, s.By, s.TreeApart)
 	if err != nil {
 		return err
@@ -66,12 +66,12 @@ func (w *world) newMember(r *room, by string) error {
 	if err := w.givePSKs(r, a, resp.TransactionId); err != nil {
 		return err
 	}
-	r.pending = append(r.pending, &pending{message: resp.Proposal, change: Change{Type: "add", Who: by}, transaction: resp.TransactionId})
+	r.pending = append(r.pending, &pending{message: resp.Proposal, change: proposalSpec{Type: "add", Who: by}, transaction: resp.TransactionId})
 	return nil
 }
 
 // externalProposal lets an external sender propose.
-func (w *world) externalProposal(r *room, by string, c *Change, treeApart bool) error {
+func (w *world) externalProposal(r *room, by string, c *proposalSpec, treeApart bool) error {
 	index := slices.IndexFunc(r.signers, func(s signer) bool { return s.actor == by })
 	if index < 0 || c == nil {
 		return fmt.Errorf("%s is no external sender of the group, or has nothing to propose", by)

@@ -10,7 +10,7 @@ import (
 
 // reinit commits a ReInit, and replaces the group by the one it asks for. The
 // ReInit was proposed before, or is in Value.
-func (w *world) reinit(r *room, s *Step) error {
+func (w *world) reinit(r *room, s *scriptStep) error {
 	c := commitStep{by: s.By, refs: r.pending, values: s.Value, path: s.Path}
 	req, err := w.request(r, &c)
 	if err != nil {
@@ -75,7 +75,7 @@ func (w *world) shutDown(r *room, by string, proposals [][]byte, commit []byte) 
 }
 
 // restart makes the group that the ReInit asks for.
-func (w *world) restart(old *room, s *Step, suite uint32, next map[string]*mlsclient.HandleReInitCommitResponse) error {
+func (w *world) restart(old *room, s *scriptStep, suite uint32, next map[string]*mlsclient.HandleReInitCommitResponse) error {
 	welcomer := s.Welcomer
 	if welcomer == "" {
 		welcomer = s.By
@@ -111,7 +111,7 @@ func (w *world) restart(old *room, s *Step, suite uint32, next map[string]*mlscl
 }
 
 // branch makes a group of some members beside the one they are in.
-func (w *world) branch(parent *room, s *Step) error {
+func (w *world) branch(parent *room, s *scriptStep) error {
 	if slices.Contains(s.Who, s.By) || s.Into == "" || s.Into == parent.name {
 		return fmt.Errorf("the scenario branches badly")
 	}

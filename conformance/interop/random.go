@@ -75,7 +75,7 @@ func (w *world) random(names, without []string) error {
 	}
 	fill := commitStep{by: d.names[0]}
 	for _, name := range d.names[1 : 1+opt.Actors/2] {
-		fill.values = append(fill.values, Change{Type: "add", Who: name})
+		fill.values = append(fill.values, proposalSpec{Type: "add", Who: name})
 	}
 	if err := w.commit(w.rooms[""], fill); err != nil {
 		return fmt.Errorf("filling the group: %w", err)
@@ -142,7 +142,7 @@ func newList(pending []*pending) *list {
 	return l
 }
 
-func (l *list) add(c *Change, by string) {
+func (l *list) add(c *proposalSpec, by string) {
 	switch c.Type {
 	case "add":
 		l.adds = true
@@ -164,7 +164,7 @@ func (l *list) untouched(r *room, but ...string) []string {
 }
 
 // change is a random proposal that fits the list; nil if the dice want none.
-func (d *dice) change(r *room, l *list, by string) *Change {
+func (d *dice) change(r *room, l *list, by string) *proposalSpec {
 	c := d.anyChange(r, l, by)
 	if c != nil && slices.Contains(d.without, c.Type) {
 		return nil
@@ -174,15 +174,15 @@ func (d *dice) change(r *room, l *list, by string) *Change {
 
 // anyChange is change before the scenario's exceptions. Nobody removes itself,
 // nor one of the two last members.
-func (d *dice) anyChange(r *room, l *list, by string) *Change {
+func (d *dice) anyChange(r *room, l *list, by string) *proposalSpec {
 	switch n := d.IntN(100); {
 	case n < 45:
 		if who := d.one(d.outsiders(r, l)); who != "" && !l.resumption {
-			return &Change{Type: "add", Who: who}
+			return &proposalSpec{Type: "add", Who: who}
 		}
 	case n < 70:
 		if who := d.one(l.untouched(r, by)); who != "" && len(l.untouched(r)) > 2 {
-			return &Change{Type: "remove", Who: who}
+			return &proposalSpec{Type: "remove", Who: who}
 		}
 	case n < 80:
 		if d.psks > 0 {
@@ -192,23 +192,23 @@ func (d *dice) anyChange(r *room, l *list, by string) *Change {
 		return d.resumptionPSK(r, l)
 	default:
 		if !l.extensions {
-			return &Change{Type: "groupContextExtensions", Extensions: d.extensions()}
+			return &proposalSpec{Type: "groupContextExtensions", Extensions: d.extensions()}
 		}
 	}
 	return nil
 }
 
 // anyPSK is a pre-shared key that all members have.
-func (d *dice) anyPSK(r *room) *Change {
+func (d *dice) anyPSK(r *room) *proposalSpec {
 	name := fmt.Sprintf("psk %d", d.IntN(d.psks))
 	if _, ok := r.psks[name]; !ok {
 		return nil
 	}
-	return &Change{Type: "externalPSK", PSK: name}
+	return &proposalSpec{Type: "externalPSK", PSK: name}
 }
 
 // resumptionPSK is one of an epoch in which all members were there already.
-func (d *dice) resumptionPSK(r *room, l *list) *Change {
+func (d *dice) resumptionPSK(r *room, l *list) *proposalSpec {
 	ago := uint64(d.IntN(3))
 	if l.adds || ago > r.epoch {
 		return nil
@@ -218,18 +218,18 @@ func (d *dice) resumptionPSK(r *room, l *list) *Change {
 			return nil
 		}
 	}
-	return &Change{Type: "resumptionPSK", Ago: ago}
+	return &proposalSpec{Type: "resumptionPSK", Ago: ago}
 }
 
 // extensions are some that all members support: the meaningless one of the tests,
 // and required_capabilities that ask for it.
-func (d *dice) extensions() []Extension {
-	var exts []Extension
+func (d *dice) extensions() []extensionSpec {
+	var exts []extensionSpec
 	if d.chance(60) {
-		exts = append(exts, Extension{Type: uint16(testExtension), Data: fmt.Sprintf("%08x", d.Uint32())})
+		exts = append(exts, extensionSpec{Type: uint16(testExtension), Data: fmt.Sprintf("%08x", d.Uint32())})
 	}
 	if d.chance(40) {
-		exts = append(exts, Extension{Type: 3, Data: "02f0a100020001"})
+		exts = append(exts, extensionSpec{Type: 3, Data: "02f0a100020001"})
 	}
 	return exts
 }
@@ -284,7 +284,7 @@ func (d *dice) proposeAny(r *room) error {
 	by := d.one(r.members)
 	// Somebody must be left to commit.
 	if len(l.untouched(r, by)) > 1 && d.chance(40) && !l.touched[by] {
-		return d.propose(r, by, &Change{Type: "update"})
+		return d.propose(r, by, &proposalSpec{Type: "update"})
 	}
 	if c := d.change(r, l, by); c != nil {
 		return d.propose(r, by, c)
@@ -324,7 +324,7 @@ func (d *dice) talkAny(r *room) error {
 
 // joinAny lets an outsider join by an external commit, or a member join anew.
 func (d *dice) joinAny(r *room) error {
-	s := &Step{By: d.one(d.outsiders(r, newList(nil))), TreeApart: d.chance(30)}
+	s := &scriptStep{By: d.one(d.outsiders(r, newList(nil))), TreeApart: d.chance(30)}
 	if s.By == "" || d.chance(30) {
 		s.By, s.RemovePrior = d.one(r.members), true
 	}
@@ -351,7 +351,7 @@ func (d *dice) externalAny(r *room) error {
 		if l.extensions {
 			return nil
 		}
-		return d.propose(r, d.one(r.members), &Change{Type: "externalSigner", Who: fmt.Sprintf("outside%d", len(r.signers))})
+		return d.propose(r, d.one(r.members), &proposalSpec{Type: "externalSigner", Who: fmt.Sprintf("outside%d", len(r.signers))})
 	}
 	by := r.signers[d.IntN(len(r.signers))].actor
 	c := d.change(r, l, "")
@@ -370,7 +370,7 @@ func (d *dice) exportAny(r *room) error { return d.export(r) }
 
 // branchAny makes a group of a few members, in which all say something.
 func (d *dice) branchAny(r *room) error {
-	s := &Step{By: d.one(r.members), Into: "branch", TreeApart: d.chance(30), Path: d.chance(50)}
+	s := &scriptStep{By: d.one(r.members), Into: "branch", TreeApart: d.chance(30), Path: d.chance(50)}
 	for range 1 + d.IntN(3) {
 		if who := d.one(r.others(append(s.Who, s.By)...)); who != "" {
 			s.Who = append(s.Who, who)
@@ -395,11 +395,11 @@ func (d *dice) branchAny(r *room) error {
 
 // reinitAny starts the group anew.
 func (d *dice) reinitAny(r *room) error {
-	s := &Step{By: d.one(r.members), Path: d.chance(50), TreeApart: d.chance(30)}
-	c := Change{Type: "reinit", Extensions: d.extensions()}
+	s := &scriptStep{By: d.one(r.members), Path: d.chance(50), TreeApart: d.chance(30)}
+	c := proposalSpec{Type: "reinit", Extensions: d.extensions()}
 	r.pending = nil
 	if d.chance(50) {
-		s.Value = []Change{c}
+		s.Value = []proposalSpec{c}
 	} else if err := d.propose(r, d.one(r.members), &c); err != nil {
 		return err
 	}

@@ -137,8 +137,8 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// Note is a bug of a peer's that makes scenarios fail.
-type Note struct {
+// peerBug is a bug of a peer's that makes scenarios fail.
+type peerBug struct {
 	// Client is how the peer's name begins.
 	Client string `json:"client"`
 	// Scenarios fail with it.
@@ -152,16 +152,16 @@ type Note struct {
 //go:embed notes.json
 var noteFile []byte
 
-func readNotes() ([]Note, error) {
+func readNotes() ([]peerBug, error) {
 	d := json.NewDecoder(bytes.NewReader(noteFile))
 	d.DisallowUnknownFields()
-	var notes []Note
+	var notes []peerBug
 	err := d.Decode(&notes)
 	return notes, err
 }
 
 // findNote finds the note that a failure is explained by.
-func findNote(notes []Note, res *Result) *Note {
+func findNote(notes []peerBug, res *Result) *peerBug {
 	for i := range notes {
 		n := &notes[i]
 		plays := slices.ContainsFunc(res.Cast, func(c string) bool { return strings.HasPrefix(c, n.Client) })

@@ -151,14 +151,14 @@ func serveSelf(ctx context.Context) (address string, stop func(), err error) {
 	return l.Addr().String(), func() { cancel(); <-done }, nil
 }
 
-func chooseScenarios(names []string) ([]Scenario, error) {
-	all, err := Scenarios()
+func chooseScenarios(names []string) ([]script, error) {
+	all, err := readScripts()
 	if err != nil || names == nil {
 		return all, err
 	}
-	var chosen []Scenario
+	var chosen []script
 	for _, n := range names {
-		i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == n })
+		i := slices.IndexFunc(all, func(s script) bool { return s.Name == n })
 		if i < 0 {
 			return nil, fmt.Errorf("interop: there is no scenario %q", n)
 		}
@@ -170,7 +170,7 @@ func chooseScenarios(names []string) ([]Scenario, error) {
 // runner plays scenarios with peers.
 type runner struct {
 	opt    Options
-	notes  []Note
+	notes  []peerBug
 	peers  []*peer
 	suites []uint32
 	report *Report
@@ -203,7 +203,7 @@ func (r *runner) sharedSuites() ([]uint32, error) {
 	return shared, nil
 }
 
-func (r *runner) run(ctx context.Context, scenarios []Scenario) error {
+func (r *runner) run(ctx context.Context, scenarios []script) error {
 	for i := range scenarios {
 		for _, suite := range r.suites {
 			for _, encrypt := range []bool{false, true} {
@@ -223,7 +223,7 @@ func (r *runner) run(ctx context.Context, scenarios []Scenario) error {
 }
 
 // casts says which peer plays the i-th actor.
-func (r *runner) casts(s *Scenario) [][]int {
+func (r *runner) casts(s *script) [][]int {
 	n := len(r.peers)
 	if n == 1 {
 		return [][]int{{0}}
@@ -256,7 +256,7 @@ func product(n, actors int) [][]int {
 }
 
 // play plays a scenario once and notes what became of it.
-func (r *runner) play(ctx context.Context, s *Scenario, suite uint32, encrypt bool, cast []int) {
+func (r *runner) play(ctx context.Context, s *script, suite uint32, encrypt bool, cast []int) {
 	begin := time.Now()
 	w := newWorld(ctx, r, suite, encrypt, cast)
 	for _, name := range s.actors() {

@@ -15,16 +15,16 @@ import (
 //go:embed scenarios/*.json
 var scenarioFiles embed.FS
 
-// Scenario is a story of named actors, to be played by any mix of clients.
-type Scenario struct {
+// script is a scenario: a story of named actors, to be played by any mix of clients.
+type script struct {
 	Name string `json:"name"`
 	// About says what it shows.
-	About string `json:"about"`
-	Steps []Step `json:"steps"`
+	About string       `json:"about"`
+	Steps []scriptStep `json:"steps"`
 }
 
-// Step is one thing that happens in a group.
-type Step struct {
+// scriptStep is one thing that happens in a group.
+type scriptStep struct {
 	// Do is create, commit, propose, external_join, new_member,
 	// external_proposal, psk, talk, export, locked_out, reinit, branch or random.
 	Do string `json:"do"`
@@ -38,10 +38,10 @@ type Step struct {
 	// Into is the group that a branch begins.
 	Into string `json:"into,omitempty"`
 	// Change is what propose and external_proposal propose.
-	Change *Change `json:"change,omitempty"`
+	Change *proposalSpec `json:"change,omitempty"`
 	// Value are the changes that a commit makes by value. What was proposed
 	// before, it makes by reference.
-	Value []Change `json:"value,omitempty"`
+	Value []proposalSpec `json:"value,omitempty"`
 	// Path asks for a path where the commit could do without.
 	Path bool `json:"path,omitempty"`
 	// TreeApart hands the ratchet tree to joiners beside the Welcome or GroupInfo.
@@ -58,11 +58,11 @@ type Step struct {
 	// Without are types of proposals that a random scenario does not make.
 	Without []string `json:"without,omitempty"`
 	// Extensions are those of a branched group.
-	Extensions []Extension `json:"extensions,omitempty"`
+	Extensions []extensionSpec `json:"extensions,omitempty"`
 }
 
-// Change is a proposal.
-type Change struct {
+// proposalSpec is a proposal.
+type proposalSpec struct {
 	// Type is add, update, remove, externalPSK, resumptionPSK,
 	// groupContextExtensions, reinit or externalSigner.
 	Type string `json:"type"`
@@ -73,18 +73,18 @@ type Change struct {
 	// Ago is how many epochs back the resumption PSK is from.
 	Ago uint64 `json:"ago,omitempty"`
 	// Extensions are those of groupContextExtensions and reinit.
-	Extensions []Extension `json:"extensions,omitempty"`
+	Extensions []extensionSpec `json:"extensions,omitempty"`
 	// OtherSuite makes a reinit change the cipher suite, if there is another one.
 	OtherSuite bool `json:"other_suite,omitempty"`
 }
 
-// Extension is an extension of a group context.
-type Extension struct {
+// extensionSpec is an extension of a group context.
+type extensionSpec struct {
 	Type uint16 `json:"type"`
 	Data string `json:"data"` // hexadecimal
 }
 
-func wireExtensions(in []Extension) ([]*mlsclient.Extension, error) {
+func wireExtensions(in []extensionSpec) ([]*mlsclient.Extension, error) {
 	var out []*mlsclient.Extension
 	for _, e := range in {
 		data, err := hex.DecodeString(e.Data)
@@ -96,9 +96,9 @@ func wireExtensions(in []Extension) ([]*mlsclient.Extension, error) {
 	return out, nil
 }
 
-// Scenarios are all that the binary has, in the order of their files.
-func Scenarios() ([]Scenario, error) {
-	var all []Scenario
+// readScripts reads all that the binary has, in the order of their files.
+func readScripts() ([]script, error) {
+	var all []script
 	files, err := fs.Glob(scenarioFiles, "scenarios/*.json")
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func Scenarios() ([]Scenario, error) {
 		if err != nil {
 			return nil, err
 		}
-		list, err := ParseScenarios(data)
+		list, err := parseScripts(data)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -117,11 +117,11 @@ func Scenarios() ([]Scenario, error) {
 	return all, nil
 }
 
-// ParseScenarios reads a file of scenarios.
-func ParseScenarios(data []byte) ([]Scenario, error) {
+// parseScripts reads a file of scenarios.
+func parseScripts(data []byte) ([]script, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	var list []Scenario
+	var list []script
 	if err := d.Decode(&list); err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func ParseScenarios(data []byte) ([]Scenario, error) {
 }
 
 // actors are the names in a scenario, in the order in which they come up.
-func (s *Scenario) actors() []string {
+func (s *script) actors() []string {
 	var names []string
 	note := func(who ...string) {
 		for _, n := range who {
@@ -158,6 +158,6 @@ func (s *Scenario) actors() []string {
 }
 
 // random tells whether the scenario brings actors of its own.
-func (s *Scenario) random() bool {
-	return slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Do == "random" })
+func (s *script) random() bool {
+	return slices.ContainsFunc(s.Steps, func(step scriptStep) bool { return step.Do == "random" })
 }

@@ -73,7 +73,7 @@ type signer struct {
 type pending struct {
 	message []byte
 	by      string
-	change  Change
+	change  proposalSpec
 	// transaction is that of the client to be added.
 	transaction uint32
 	// signer is the external sender to be listed.
