@@ -79,7 +79,9 @@ func RunTree(ctx context.Context, cfg TreeConfig) (*TreeReport, error) {
 	for _, n := range cfg.Sizes {
 		for _, k := range []int{0, 1, 2, 8} {
 			add(&r.Updates, fmt.Sprintf("%d members, %d updates per commit", n, k), func() (TreeRun, error) {
-				return updates(ctx, n, k, randomCommitter, fmt.Sprintf("%d updates per commit", k), cfg.Seed)
+				run, err := updates(ctx, n, k, randomCommitter, fmt.Sprintf("%d updates per commit", k), cfg.Seed)
+				run.Expected = published[k][n]
+				return run, err
 			})
 		}
 	}
@@ -294,6 +296,9 @@ func updates(ctx context.Context, n, k int, pick picker, name string, seed uint6
 		if i%64 == 0 && ctx.Err() != nil {
 			return TreeRun{}, ctx.Err()
 		}
+		if i == warm {
+			f.bytes, f.sealed = 0, 0
+		}
 		by := pick(f)
 		var edit *treekem.Editor
 		if k > 0 {
@@ -318,9 +323,7 @@ func updates(ctx context.Context, n, k int, pick picker, name string, seed uint6
 			return TreeRun{}, err
 		}
 	}
-	run := f.run(name, n, warm)
-	run.Expected = published[k][n]
-	return run, nil
+	return f.run(name, n, warm), nil
 }
 
 // healing plays commits without proposals after a bulk add.
