@@ -74,6 +74,7 @@ var badLeaves = []struct {
 }{
 	{"encryption key", "5.1.1/hpke-public-key", func(l *treekem.LeafNode) { l.EncryptionKey = l.EncryptionKey[1:] }},
 	{"signature key", "5.1.1/signature-public-key", func(l *treekem.LeafNode) { l.SignatureKey = l.SignatureKey[1:] }},
+	{"one key for both", "16.7/one-key-for-both", func(l *treekem.LeafNode) { l.EncryptionKey = mls.HPKEPublicKey(l.SignatureKey) }},
 	{"default capability", "7.2/default-capability", func(l *treekem.LeafNode) {
 		l.Capabilities.Proposals = append(l.Capabilities.Proposals, mls.ProposalAdd)
 	}},
@@ -305,7 +306,7 @@ func (sc *scene) blamesBad(e *mls.RuleError, bad badProposal, proposal int) {
 	if bad.identity == "-" {
 		bad.identity = ""
 	}
-	if bad.late || bad.rule == "5.3.1/external-sender" || bad.rule == "5.1.1/signature-public-key" || bad.rule == "5.3/x509-empty-chain" {
+	if bad.late {
 		proposal = -1
 	}
 	sc.blames(e, bad.leaf-1, bad.identity, proposal)

@@ -3,6 +3,7 @@ package group
 import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
 )
@@ -52,6 +53,9 @@ func (g *Group) commitList(opt *CommitOptions) ([]*proposal, error) {
 	sender := framing.Member(g.OwnLeaf())
 	values := make([]*proposal, len(opt.Proposals))
 	for i := range opt.Proposals {
+		if _, err := wire.Marshal(&opt.Proposals[i]); err != nil {
+			return nil, err // one without its body
+		}
 		values[i] = &proposal{body: &opt.Proposals[i], sender: sender}
 	}
 	if opt.References == nil {
@@ -146,7 +150,7 @@ func (m *maker) make() (*Staged, error) {
 	if m.path != nil {
 		defer m.path.Destroy()
 	}
-	if err := m.checkSupport(m.t); err != nil {
+	if err := m.checkSupport(m.cfg, m.t); err != nil {
 		return nil, err
 	}
 	context := m.provisional(m.t)

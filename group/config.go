@@ -207,6 +207,9 @@ func (id *Identity) leaf() (*treekem.LeafNode, error) {
 	if id.Signer == nil {
 		return nil, errors.New("mls: Identity.Signer is nil")
 	}
+	if err := checkTypes(id.Extensions); err != nil {
+		return nil, err
+	}
 	caps := treekem.DefaultCapabilities()
 	if id.Capabilities != nil {
 		caps = *id.Capabilities
@@ -215,6 +218,6 @@ func (id *Identity) leaf() (*treekem.LeafNode, error) {
 		SignatureKey: id.Signer.Public(),
 		Credential:   id.Credential,
 		Capabilities: caps,
-		Extensions:   id.Extensions,
+		Extensions:   withGREASE(id.Extensions, &caps),
 	}, nil
 }

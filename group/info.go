@@ -45,18 +45,24 @@ func groupInfo(v *view, s *secrets, opt InfoOptions) (*framing.GroupInfo, error)
 	}
 	info := &framing.GroupInfo{
 		GroupContext:    v.context,
-		Extensions:      append(exts, greaseExtension()),
+		Extensions:      withInfoGREASE(exts),
 		ConfirmationTag: v.confirmationTag,
 		Signer:          s.private.Leaf(),
+	}
+	if err := checkTypes(info.Extensions); err != nil {
+		return nil, err
 	}
 	return info, info.Sign(v.suite, s.signer)
 }
 
-// greaseExtension is an extension that nobody knows, so that receivers keep
-// ignoring what they don't know (RFC 9420, Section 12.4.3 and 13.5).
-func greaseExtension() mls.Extension {
+// withInfoGREASE appends an extension that nobody knows, so that receivers keep
+// ignoring what they don't know (RFC 9420, Sections 12.4.3 and 13.5).
+func withInfoGREASE(exts []mls.Extension) []mls.Extension {
 	var b [5]byte
 	rand.Read(b[:])
-	nibble := uint16(b[0] % 15)
-	return mls.Extension{Type: mls.ExtensionType(nibble<<12 | 0x0a00 | nibble<<4 | 0x0a), Data: b[1:]}
+	t := mls.ExtensionType(uint16(b[0]%15)*0x1010 + 0x0a0a)
+	if _, there := mls.FindExtension(exts, t); there {
+		return exts
+	}
+	return append(exts, mls.Extension{Type: t, Data: b[1:]})
 }

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -203,6 +204,9 @@ func (j *joining) ownLeaf() (mls.LeafIndex, error) {
 // enter verifies a group info and the tree that belongs to it, as somebody who
 // joins by it must (RFC 9420, Section 12.4.3.1).
 func enter(cfg *Config, suite *mls.Suite, info *framing.GroupInfo, ratchetTree []byte) (*view, error) {
+	if v := info.GroupContext.Version; v != mls.MLS10 {
+		return nil, fmt.Errorf("%w: a group of protocol version %d", mls.ErrUnsupported, v)
+	}
 	if inside, ok := mls.FindExtension(info.Extensions, mls.ExtensionRatchetTree); ok {
 		ratchetTree = inside
 	}

@@ -34,12 +34,16 @@ func NewKeyPackage(cfg Config, suite *mls.Suite, opt KeyPackageOptions) (*treeke
 	if err != nil {
 		return nil, nil, err
 	}
-	if opt.Lifetime == 0 {
-		opt.Lifetime = DefaultLifetime
+	lifetime, err := cfg.lifetime(opt.Lifetime)
+	if err != nil {
+		return nil, nil, err
 	}
 	id := &opt.Identity
 	leaf, err := id.leaf()
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkTypes(opt.Extensions); err != nil {
 		return nil, nil, err
 	}
 	exts := opt.Extensions
@@ -52,7 +56,33 @@ func NewKeyPackage(cfg Config, suite *mls.Suite, opt KeyPackageOptions) (*treeke
 	}
 	return treekem.NewKeyPackage(suite, treekem.KeyPackageOptions{
 		Credential: id.Credential, Signer: id.Signer, Capabilities: &leaf.Capabilities,
-		Lifetime:       treekem.LifetimeFrom(cfg.Time(), opt.Lifetime),
-		LeafExtensions: id.Extensions, Extensions: exts,
+		Lifetime: lifetime, LeafExtensions: leaf.Extensions, Extensions: withGREASE(exts, &leaf.Capabilities),
 	})
+}
+
+// lifetime begins now, and is no longer than others accept if their limit is
+// ours (RFC 9420, Section 7.2).
+func (c *Config) lifetime(d time.Duration) (treekem.Lifetime, error) {
+	limit := c.Limits.MaxLifetime
+	if d == 0 {
+		l := treekem.LifetimeFrom(c.Time(), DefaultLifetime)
+		l.NotAfter = min(l.NotAfter, l.NotBefore+uint64(limit/time.Second))
+		return l, nil
+	}
+	l := treekem.LifetimeFrom(c.Time(), d)
+	if l.Duration() > limit {
+		return l, mls.Invalid("7.2", "lifetime-too-long", "a lifetime of %v exceeds Limits.MaxLifetime", l.Duration())
+	}
+	return l, nil
+}
+
+// withGREASE adds an extension of the GREASE type that the capabilities list,
+// if they list one (RFC 9420, Section 13.5).
+func withGREASE(exts []mls.Extension, caps *treekem.Capabilities) []mls.Extension {
+	for _, t := range caps.Extensions {
+		if _, there := mls.FindExtension(exts, t); mls.IsGREASE(uint16(t)) && !there {
+			return append(exts[:len(exts):len(exts)], mls.Extension{Type: t})
+		}
+	}
+	return exts
 }

@@ -256,8 +256,8 @@ func (c *cache) receive(v *view, cfg *Config, ac *framing.AuthenticatedContent) 
 	if _, ok := c.get(ref); ok {
 		return &Duplicate{Sender: ac.Content.Sender, ContentType: framing.ContentProposal}, nil
 	}
-	if len(c.order) >= cfg.Limits.MaxProposals {
-		return nil, mls.Invalid("12.1", "too-many-proposals", "the epoch holds %d proposals already", len(c.order))
+	if err := c.room(cfg); err != nil {
+		return nil, err
 	}
 	p := &proposal{body: ac.Content.Proposal, sender: ac.Content.Sender, ref: ref, content: ac}
 	if err := v.checker(cfg, false).one(p, -1); err != nil {
@@ -265,6 +265,14 @@ func (c *cache) receive(v *view, cfg *Config, ac *framing.AuthenticatedContent) 
 	}
 	c.put(p)
 	return &ReceivedProposal{PendingProposal{Ref: bytes.Clone(ref), Proposal: *p.body, Sender: p.sender}}, nil
+}
+
+// room refuses a proposal when the epoch holds as many as it may.
+func (c *cache) room(cfg *Config) error {
+	if len(c.order) >= cfg.Limits.MaxProposals {
+		return mls.Invalid("12.1", "too-many-proposals", "the epoch holds %d proposals already", len(c.order))
+	}
+	return nil
 }
 
 // stage processes a commit up to the confirmed next epoch (RFC 9420, Section

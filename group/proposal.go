@@ -151,7 +151,7 @@ func (k *checker) one(p *proposal, index int) error {
 	case mls.ProposalReInit:
 		return k.reinit(p.body.ReInit, index)
 	case mls.ProposalGroupContextExtensions:
-		return k.extensions(p.body.GroupContextExtensions.Extensions)
+		return blame(k.extensions(p.body.GroupContextExtensions.Extensions), at(index))
 	case mls.ProposalExternalInit:
 		return mls.InvalidAt(at(index), "12.1.6", "external-init", "external_init outside an external commit")
 	default:
@@ -257,12 +257,29 @@ func (k *checker) reinit(r *framing.ReInit, index int) error {
 	if r.Version < k.context.Version {
 		return mls.InvalidAt(at(index), "12.1.5", "version", "reinit to protocol version %d", r.Version)
 	}
+	return checkTypes(r.Extensions)
+}
+
+// checkTypes refuses a list of extensions with two of one type (RFC 9420,
+// Section 13.4). Lists that were received have been checked when they were
+// decoded.
+func checkTypes(exts []mls.Extension) error {
+	seen := make(map[mls.ExtensionType]bool, len(exts))
+	for _, e := range exts {
+		if seen[e.Type] {
+			return mls.Invalid("13.4", "duplicate-extension", "two extensions of type %v in one list", e.Type)
+		}
+		seen[e.Type] = true
+	}
 	return nil
 }
 
 // extensions validates new group context extensions as far as that is possible
 // without the tree that results from the whole list.
 func (k *checker) extensions(exts []mls.Extension) error {
+	if err := checkTypes(exts); err != nil {
+		return err
+	}
 	if _, err := requiredCapabilities(exts); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -138,6 +139,12 @@ func (g *Group) nextLeaf(id *Identity) (*treekem.LeafNode, mls.Signer, error) {
 
 func (g *Group) propose(body framing.Proposal, authenticatedData []byte) ([]byte, error) {
 	if err := g.sendable(); err != nil {
+		return nil, err
+	}
+	if err := g.proposals.room(&g.cfg); err != nil {
+		return nil, err
+	}
+	if _, err := wire.Marshal(&body); err != nil {
 		return nil, err
 	}
 	content := g.content(framing.ContentProposal, authenticatedData)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/treekem/mls"
@@ -154,7 +155,7 @@ func (v *view) follow(cfg *Config, commit *framing.Commit, sender framing.Sender
 			return nil, err
 		}
 	}
-	return t, v.checkSupport(t)
+	return t, v.checkSupport(cfg, t)
 }
 
 // path validates the leaf that a path brings, and merges the path.
@@ -220,7 +221,10 @@ func (t *transition) notePath(leaf, old *treekem.LeafNode) {
 // checkSupport holds the new members against the new group context: required
 // capabilities (RFC 9420, Sections 7.3, 11.1, 12.1.7) and the types of its
 // extensions (Section 13.4). Both are O(1) unless somebody must be blamed.
-func (v *view) checkSupport(t *transition) error {
+func (v *view) checkSupport(cfg *Config, t *transition) error {
+	if err := cfg.checkWidth(t); err != nil {
+		return err
+	}
 	required := v.required
 	if t.changes.ExtensionsReplaced {
 		var err error
@@ -237,6 +241,22 @@ func (v *view) checkSupport(t *transition) error {
 	context := v.context
 	context.Extensions = t.extensions
 	return checkCapabilities(t.tree, &context)
+}
+
+// checkWidth refuses new members beyond Limits.MaxLeaves: a state with such a
+// tree could not be restored.
+func (c *Config) checkWidth(t *transition) error {
+	last := mls.LeafIndex(0)
+	for i := range t.added {
+		last = max(last, t.added[i].leaf)
+	}
+	if t.external {
+		last = max(last, t.committer)
+	}
+	if uint32(last) >= c.Limits.MaxLeaves {
+		return fmt.Errorf("%w: a tree of more than %d leaves", mls.ErrUnsupported, c.Limits.MaxLeaves)
+	}
+	return nil
 }
 
 // required1217 says of a failed check that it is the proposal's fault.

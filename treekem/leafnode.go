@@ -200,6 +200,10 @@ func (l *LeafNode) Check(s *mls.Suite, now time.Time, allowExpired bool) error {
 	if err := s.ValidateSignatureKey(l.SignatureKey); err != nil {
 		return err
 	}
+	if bytes.Equal(l.EncryptionKey, l.SignatureKey) {
+		// RFC 9420, Section 16.7: encryption and signature keys are distinct.
+		return mls.Invalid("16.7", "one-key-for-both", "leaf node whose encryption key is its signature key")
+	}
 	if err := l.Credential.CheckKey(s, l.SignatureKey); err != nil {
 		return err
 	}
