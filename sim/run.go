@@ -15,7 +15,7 @@ import (
 // seconds on two cores: a commit costs each of n members 0.2 to 0.4 ms.
 const (
 	DefaultMaxMembers = 1024
-	DefaultCommits    = 6
+	DefaultCommits    = 4
 	// measuredUpdates are the commits of each size that the cost of TreeKEM is
 	// the median of. They keep the tree full.
 	measuredUpdates = 3

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 )
 
@@ -53,20 +54,25 @@ leaf in the same commit.`,
 				return err
 			}
 		}
-		g, commit, err := group.JoinExternal(h.config(), m.GroupInfo, opt)
-		if err != nil {
-			return err
-		}
-		joined := h.adopt(g)
-		joined.file.Unconfirmed = commit
-		joined.describe(a.stdout)
-		if err := a.confirm(f, "Join this group?"); err != nil {
-			return err
-		}
-		if err := joined.saveThenOutput(a, out, commit); err != nil {
-			return err
-		}
-		fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d, if the members accept the commit\n", label(g.ID()), g.Epoch(), g.OwnLeaf())
-		return nil
+		return a.externalJoin(f, h, m.GroupInfo, opt, out)
 	})
+}
+
+// externalJoin joins, asks, and hands out the commit.
+func (a *app) externalJoin(f *groupFlags, h *home, info *framing.GroupInfo, opt group.ExternalJoinOptions, out string) error {
+	g, commit, err := group.JoinExternal(h.config(), info, opt)
+	if err != nil {
+		return err
+	}
+	joined := h.adopt(g)
+	joined.file.Unconfirmed = commit
+	joined.describe(a.stdout)
+	if err := a.confirm(f, "Join this group?"); err != nil {
+		return err
+	}
+	if err := joined.saveThenOutput(a, out, commit); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d, if the members accept the commit\n", label(g.ID()), g.Epoch(), g.OwnLeaf())
+	return nil
 }
