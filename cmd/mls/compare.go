@@ -75,6 +75,24 @@ published for eprint 2025/1035.`,
   mls compare --sweep 8..8192 --attacks none
   mls compare --tree --tree-max 4096`,
 	}
+	f.register(cmd)
+	return verb(cmd, func([]string) error {
+		if f.tree {
+			if f.treeMax < 16 || f.treeMax > maxMembers || f.treeMax&(f.treeMax-1) != 0 || f.paper < 3 || f.paper > 15 {
+				return usagef(cmd, "--tree-max is a power of two from 16 to %d, --tree-paper from 3 to 15", maxMembers)
+			}
+			return a.compareTree(&f)
+		}
+		cfg, err := f.config(cmd)
+		if err != nil {
+			return err
+		}
+		return a.compare(cfg, &f)
+	})
+}
+
+// register adds the flags to the command.
+func (f *compareFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.preset, "preset", "team", "`workload`: family, team, company, broadcast")
 	flags.IntVar(&f.members, "members", 0, "`number` of members of a workload of one's own")
@@ -92,19 +110,6 @@ published for eprint 2025/1035.`,
 	cmd.MarkFlagsMutuallyExclusive("csv", "json")
 	cmd.MarkFlagsMutuallyExclusive("tree", "html")
 	cmd.MarkFlagsMutuallyExclusive("preset", "members")
-	return verb(cmd, func([]string) error {
-		if f.tree {
-			if f.treeMax < 16 || f.treeMax > maxMembers || f.treeMax&(f.treeMax-1) != 0 || f.paper < 3 || f.paper > 15 {
-				return usagef(cmd, "--tree-max is a power of two from 16 to %d, --tree-paper from 3 to 15", maxMembers)
-			}
-			return a.compareTree(&f)
-		}
-		cfg, err := f.config(cmd)
-		if err != nil {
-			return err
-		}
-		return a.compare(cfg, &f)
-	})
 }
 
 // config turns the flags into the comparison's terms.
