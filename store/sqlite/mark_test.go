@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
-	data, err := exec.Command("cat", from).Output() // SQLite's locks stay
+	data, err := readOpen(from)
 	if err == nil {
 		err = os.WriteFile(to, data, 0o600)
 	}
