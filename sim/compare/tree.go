@@ -120,7 +120,6 @@ const sealEvery = 64
 type forest struct {
 	suite   *mls.Suite
 	tree    *treekem.Tree
-	signer  mls.Signer // one for all: members differ by their keys
 	caps    treekem.Capabilities
 	random  *rand.Rand
 	members []mls.LeafIndex // in order of joining

@@ -100,6 +100,7 @@ func (d *mpotr) enter(session []byte, members []ID) ([]Packet, error) {
 	if d.once, err = d.env.Suite.GenerateSigner(); err != nil {
 		return nil, err
 	}
+	//lint:ignore SA1019 crypto/ecdh has no points
 	scalar, x, y, err := elliptic.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
