@@ -1,6 +1,10 @@
 package mls
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/treekem/mls/internal/wire"
+)
 
 // externalInitLabel is the exporter context of RFC 9420, Section 8.3.
 const externalInitLabel = labelPrefix + "external init secret"
@@ -94,13 +98,18 @@ func (s *Suite) OpenExternalInit(priv *HPKEPrivateKey, kemOutput []byte) (Secret
 // SignWithLabel returns signer's signature over content
 // (RFC 9420, Section 5.1.2).
 func (s *Suite) SignWithLabel(signer Signer, label string, content []byte) ([]byte, error) {
+	if len(content) > wire.MaxVector {
+		return nil, fmt.Errorf("mls: %d bytes are more than can be signed", len(content))
+	}
 	return signer.Sign(labelled(label, content))
 }
 
 // VerifyWithLabel returns [ErrAuth] unless signature is pub's over content
 // (RFC 9420, Section 5.1.2).
 func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, signature []byte) error {
-	if !s.signature.verify(pub, labelled(label, content), signature) {
+	// What is signed can be longer than the message that carries it, by the
+	// GroupContext: too long to have been signed by anybody.
+	if len(content) > wire.MaxVector || !s.signature.verify(pub, labelled(label, content), signature) {
 		return ErrAuth
 	}
 	return nil

@@ -125,11 +125,6 @@ func badAdds() []badProposal {
 		{name: "suites of the capabilities", rule: "11.1/cipher-suite-capability", make: func(sc *scene) framing.Proposal {
 			return keyPackageWith(sc, noSuite, nil)
 		}},
-		{name: "expired", rule: "7.3/lifetime", make: func(sc *scene) framing.Proposal {
-			return keyPackageWith(sc, func(l *treekem.LeafNode) {
-				l.Lifetime = treekem.LifetimeFrom(time.Now().Add(-48*time.Hour), 24*time.Hour)
-			}, nil)
-		}},
 		{name: "not valid yet", rule: "7.3/lifetime", make: func(sc *scene) framing.Proposal {
 			return keyPackageWith(sc, func(l *treekem.LeafNode) {
 				l.Lifetime = treekem.LifetimeFrom(time.Now().Add(48*time.Hour), 24*time.Hour)

@@ -3,7 +3,6 @@ package group
 import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
-	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
 )
@@ -53,10 +52,11 @@ func (g *Group) commitList(opt *CommitOptions) ([]*proposal, error) {
 	sender := framing.Member(g.OwnLeaf())
 	values := make([]*proposal, len(opt.Proposals))
 	for i := range opt.Proposals {
-		if _, err := wire.Marshal(&opt.Proposals[i]); err != nil {
-			return nil, err // one without its body
+		body, err := ownCopy(&opt.Proposals[i])
+		if err != nil {
+			return nil, err
 		}
-		values[i] = &proposal{body: &opt.Proposals[i], sender: sender}
+		values[i] = &proposal{body: body, sender: sender}
 	}
 	if opt.References == nil {
 		return append(g.selectReferences(values), values...), nil

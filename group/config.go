@@ -40,9 +40,11 @@ type Config struct {
 	// Time is the clock for lifetimes; nil is time.Now.
 	Time func() time.Time
 
-	// AcceptExpired accepts leaves of others whose lifetime has run out or is
-	// longer than Limits.MaxLifetime. Own key packages are held to theirs all
-	// the same.
+	// AcceptExpired accepts, on joining, leaves whose lifetime has run out, and
+	// everywhere leaves of others whose lifetime has not begun or is longer than
+	// Limits.MaxLifetime. Members follow commits that add expired key packages
+	// in any case, because those may have expired only since; own key packages
+	// are always held to their lifetime.
 	AcceptExpired bool
 
 	// Handshakes is how own proposals and commits are framed:
@@ -96,10 +98,10 @@ const (
 	// DefaultMaxLeaves is 2^21: the largest tree that the costs were measured
 	// for is 2^20.
 	DefaultMaxLeaves = 1 << 21
-	// DefaultMaxMessage is 1 GiB less one byte, the largest vector that the
-	// encoding allows (RFC 9420, Section 2.1.2); a Welcome with a tree of a
-	// million leaves is about 300 MB.
-	DefaultMaxMessage = 1<<30 - 1
+	// DefaultMaxMessage is 256 MiB: the first commit after a million members
+	// were added at once is about 85 MB, and what is decoded can take many
+	// times the memory of what was read.
+	DefaultMaxMessage = 256 << 20
 	// DefaultMaxProposals is 2^16: no honest epoch holds more.
 	DefaultMaxProposals = 1 << 16
 	// DefaultMaxLifetime is 400 days: a year of validity, an hour's clock skew,

@@ -76,6 +76,9 @@ func New(cfg Config, suite *mls.Suite, opt CreateOptions) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTypes(opt.Extensions); err != nil {
+		return nil, err
+	}
 	v, err := newView(suite, keyschedule.GroupContext{
 		Version: mls.MLS10, CipherSuite: suite.ID(), GroupID: bytes.Clone(opt.GroupID),
 		TreeHash: tree.Hash(), Extensions: opt.Extensions,

@@ -37,7 +37,11 @@ func groupInfo(v *view, s *secrets, opt InfoOptions) (*framing.GroupInfo, error)
 		exts = append(exts, mls.Extension{Type: mls.ExtensionRatchetTree, Data: tree})
 	}
 	if opt.ExternalPub {
-		data, err := framing.EncodeExternalPub(s.epoch.ExternalPub())
+		pub := s.epoch.ExternalPub()
+		if pub == nil {
+			return nil, mls.ErrKeyConsumed
+		}
+		data, err := framing.EncodeExternalPub(pub)
 		if err != nil {
 			return nil, err
 		}

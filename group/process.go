@@ -157,7 +157,7 @@ func (g *Group) processPrivate(m *framing.PrivateMessage, message []byte) (Recei
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := g.tree.Leaf(from.Leaf); !ok {
+	if !g.tree.Has(from.Leaf) {
 		return nil, mls.Invalid("6.3.2", "sender-leaf", "sender leaf %d holds no member", from.Leaf)
 	}
 	if from.Leaf == g.OwnLeaf() {

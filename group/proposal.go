@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"time"
 
@@ -129,7 +130,11 @@ func (v *view) checker(cfg *Config, own bool) *checker {
 	return &checker{view: v, cfg: cfg, now: cfg.Time(), own: own}
 }
 
-func (k *checker) allowExpired() bool { return k.cfg.AcceptExpired && !k.own }
+// allowExpired admits lifetimes that have run out in what others send: they may
+// have run out only since, and whoever comes back after a while must be able to
+// follow the group (RFC 9420, Section 7.3). On joining, and in what we send, they
+// are refused.
+func (k *checker) allowExpired() bool { return !k.own }
 
 // one validates an individual proposal (RFC 9420, Sections 12.1.1 to 12.1.8).
 // index is its place in a commit's list, or -1.
@@ -193,14 +198,18 @@ func (k *checker) add(kp *treekem.KeyPackage, index int) error {
 	return k.cfg.authenticateLeaf(k.context.GroupID, &kp.LeafNode, nil, who)
 }
 
-// lifetime bounds the total lifetime that a key package claims (RFC 9420,
-// Section 7.2).
+// lifetime refuses a key package from the future, and bounds the total lifetime
+// that it claims (RFC 9420, Sections 7.2 and 7.3).
 func (k *checker) lifetime(leaf *treekem.LeafNode, who mls.Culprit) error {
-	if leaf.Source != treekem.SourceKeyPackage || k.allowExpired() {
+	if leaf.Source != treekem.SourceKeyPackage || k.cfg.AcceptExpired && !k.own {
 		return nil
 	}
+	l := leaf.Lifetime
+	if l.NotAfter < l.NotBefore || !(treekem.Lifetime{NotBefore: l.NotBefore, NotAfter: math.MaxUint64}).Contains(k.now) {
+		return mls.InvalidAt(who, "7.3", "lifetime", "leaf node before its lifetime")
+	}
 	limit := uint64(k.cfg.Limits.MaxLifetime / time.Second)
-	if total := leaf.Lifetime.NotAfter - leaf.Lifetime.NotBefore; total > limit {
+	if total := l.NotAfter - l.NotBefore; total > limit {
 		return mls.InvalidAt(who, "7.2", "lifetime-too-long", "a lifetime of %d s exceeds the maximum of %d s", total, limit)
 	}
 	return nil

@@ -42,13 +42,13 @@ func (g *Group) resumption(id keyschedule.PreSharedKeyID) (mls.Secret, bool) {
 	if id.Type != keyschedule.PSKResumption || !bytes.Equal(id.PSKGroupID, g.context.GroupID) {
 		return mls.Secret{}, false
 	}
+	var secret mls.Secret
 	if id.PSKEpoch == g.context.Epoch {
-		return g.epoch.ResumptionPSK(), true
+		secret = g.epoch.ResumptionPSK()
+	} else if p, ok := g.pastEpoch(id.PSKEpoch); ok {
+		secret = p.secrets.ResumptionPSK()
 	}
-	if p, ok := g.pastEpoch(id.PSKEpoch); ok {
-		return p.secrets.ResumptionPSK(), true
-	}
-	return mls.Secret{}, false
+	return secret, !secret.IsZero()
 }
 
 // findPSK asks the application. The secret it returns stays its own.

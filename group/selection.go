@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/keyschedule"
 )
 
@@ -31,10 +32,40 @@ func (g *Group) selectReferences(values []*proposal) []*proposal {
 		}
 	}
 	slices.Reverse(picked)
+	if g.holds(values) {
+		picked = g.widest(nil, picked, values)
+	}
 	if len(picked) == 0 && len(values) == 0 {
 		return g.lastReInit()
 	}
 	return picked
+}
+
+// widest adds to accepted those of the candidates that a commit can hold
+// together with it: a proposal that is valid by itself may still lead to a tree
+// that is not. If all are good that is found at once, else by halves.
+func (g *Group) widest(accepted, candidates, values []*proposal) []*proposal {
+	if len(candidates) == 0 {
+		return accepted
+	}
+	all := slices.Concat(accepted, candidates)
+	if g.holds(slices.Concat(all, values)) {
+		return all
+	}
+	if len(candidates) == 1 {
+		return accepted
+	}
+	half := len(candidates) / 2
+	return g.widest(g.widest(accepted, candidates[:half], values), candidates[half:], values)
+}
+
+// holds tells whether a commit of the list would be valid.
+func (g *Group) holds(list []*proposal) bool {
+	if g.checker(&g.cfg, true).regular(list, g.OwnLeaf()) != nil {
+		return false
+	}
+	t, err := g.apply(list, framing.Member(g.OwnLeaf()))
+	return err == nil && g.checkSupport(&g.cfg, t) == nil
 }
 
 func (g *Group) lastReInit() []*proposal {

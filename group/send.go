@@ -137,6 +137,20 @@ func (g *Group) nextLeaf(id *Identity) (*treekem.LeafNode, mls.Signer, error) {
 	}, g.signer, nil
 }
 
+// ownCopy is a proposal as others will read it, which shares nothing with the
+// caller's.
+func ownCopy(p *framing.Proposal) (*framing.Proposal, error) {
+	encoded, err := wire.Marshal(p)
+	if err != nil {
+		return nil, err // one without its body
+	}
+	own := new(framing.Proposal)
+	if wire.Unmarshal(encoded, own) != nil {
+		return p, nil // others could not read it: validation says why
+	}
+	return own, nil
+}
+
 func (g *Group) propose(body framing.Proposal, authenticatedData []byte) ([]byte, error) {
 	if err := g.sendable(); err != nil {
 		return nil, err
@@ -144,10 +158,12 @@ func (g *Group) propose(body framing.Proposal, authenticatedData []byte) ([]byte
 	if err := g.proposals.room(&g.cfg); err != nil {
 		return nil, err
 	}
-	if _, err := wire.Marshal(&body); err != nil {
+	own, err := ownCopy(&body)
+	if err != nil {
 		return nil, err
 	}
-	content := g.content(framing.ContentProposal, authenticatedData)
+	body = *own
+	content := g.content(framing.ContentProposal, bytes.Clone(authenticatedData))
 	content.Proposal = &body
 	p := &proposal{body: &body, sender: content.Sender}
 	if err := g.checker(&g.cfg, true).one(p, -1); err != nil {

@@ -214,7 +214,8 @@ func restoreEpoch(cfg *Config, e *savedEpoch, removed bool, signers []mls.Signer
 	if err := wire.Unmarshal(e.Context, &context); err != nil {
 		return nil, nil, err
 	}
-	tree, err := treekem.ParseTree(suite, e.Tree, cfg.Limits.MaxLeaves)
+	// Our own tree, which grew by commits: no bound on others' input applies.
+	tree, err := treekem.ParseTree(suite, e.Tree, treekem.MaxWidth)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -104,6 +104,9 @@ func callPSK(find func(keyschedule.PreSharedKeyID) (mls.Secret, error), id keysc
 // 9420, Section 12.4.3.1).
 func (j *joining) checkLink() error {
 	if j.link == nil {
+		if j.opt.Predecessor != nil {
+			return mls.Invalid("12.4.3.1", "no-link", "the Welcome has no PSK of the group that JoinOptions.Predecessor says it continues")
+		}
 		return nil
 	}
 	p := j.opt.Predecessor

@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/treekem/mls"
@@ -57,6 +58,9 @@ func (v *view) apply(list []*proposal, sender framing.Sender) (*transition, erro
 	t := &transition{
 		list: list, committer: sender.Leaf, extensions: v.context.Extensions,
 		external: sender.Type == framing.SenderNewMemberCommit,
+	}
+	if v.context.Epoch == math.MaxUint64 {
+		return nil, mls.Invalid("8.1", "epoch", "the group has no epoch left")
 	}
 	t.noteContext(v, list)
 	edit := v.tree.Edit()

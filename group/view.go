@@ -34,7 +34,13 @@ func newView(suite *mls.Suite, context keyschedule.GroupContext, tree *treekem.T
 	if err != nil {
 		return nil, err
 	}
-	v := &view{suite: suite, context: context, contextBytes: encoded, tree: tree}
+	// The context is decoded from what it was encoded to: a view shares nothing
+	// with who made it, and holds nothing that others could not read.
+	v := &view{suite: suite, contextBytes: encoded, tree: tree}
+	if err := wire.Unmarshal(encoded, &v.context); err != nil {
+		return nil, err
+	}
+	context = v.context
 	if v.externalSenders, err = externalSenders(context.Extensions); err != nil {
 		return nil, err
 	}
@@ -85,12 +91,12 @@ func (v *view) checkGroup(groupID []byte, epoch uint64) error {
 func (v *view) senderKey(c *framing.FramedContent) (mls.SignaturePublicKey, error) {
 	switch c.Sender.Type {
 	case framing.SenderMember:
-		leaf, ok := v.tree.Leaf(c.Sender.Leaf)
+		key, ok := v.tree.SignatureKey(c.Sender.Leaf)
 		if !ok {
 			return nil, mls.InvalidAt(mls.Culprit{Sender: &c.Sender.Leaf}, "6.1", "sender-leaf",
 				"sender leaf %d holds no member", c.Sender.Leaf)
 		}
-		return leaf.SignatureKey, nil
+		return key, nil
 	case framing.SenderExternal:
 		return v.externalSenderKey(c)
 	case framing.SenderNewMemberProposal:
@@ -152,6 +158,9 @@ func (v *view) Context() keyschedule.GroupContext {
 	c.TreeHash = bytes.Clone(c.TreeHash)
 	c.ConfirmedTranscriptHash = bytes.Clone(c.ConfirmedTranscriptHash)
 	c.Extensions = slices.Clone(c.Extensions)
+	for i := range c.Extensions {
+		c.Extensions[i].Data = bytes.Clone(c.Extensions[i].Data)
+	}
 	return c
 }
 

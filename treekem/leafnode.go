@@ -236,8 +236,16 @@ func (l *LeafNode) checkCapabilities() error {
 
 // missingExtension finds an extension whose type the capabilities lack.
 func (c *Capabilities) missingExtension(exts []mls.Extension) (mls.ExtensionType, bool) {
+	// Both lists can be long: looking one up in the other must not take
+	// quadratic time.
+	listed := make(map[mls.ExtensionType]bool, len(c.Extensions))
+	if len(exts) > 0 {
+		for _, t := range c.Extensions {
+			listed[t] = true
+		}
+	}
 	for _, e := range exts {
-		if !defaultExtension(e.Type) && !slices.Contains(c.Extensions, e.Type) {
+		if !defaultExtension(e.Type) && !listed[e.Type] {
 			return e.Type, true
 		}
 	}

@@ -1,6 +1,7 @@
 package treekem
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -247,6 +248,9 @@ const privateVersion = 1
 func (p *Private) MarshalState() ([]byte, error) {
 	saved := savedPrivate{Version: privateVersion, Leaf: uint32(p.leaf)}
 	for _, k := range p.keys {
+		if k.key.IsZero() {
+			return nil, errors.New("treekem: private keys that were destroyed have no state")
+		}
 		secret := k.key.Secret()
 		defer secret.Destroy()
 		saved.Keys = append(saved.Keys, savedKey{uint32(k.x), secret.UnsafeBytes()})

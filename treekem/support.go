@@ -162,12 +162,7 @@ func (c codeSet) has(v uint16) bool {
 }
 
 func (c codeSet) hasAll(o codeSet) bool {
-	for v := range o.all() {
-		if !c.has(v) {
-			return false
-		}
-	}
-	return true
+	return len(intersection(o, c)) == len(o)
 }
 
 func codesOf[T ~uint16](c codeSet) []T {
@@ -205,9 +200,15 @@ func intersection(a, b codeSet) codeSet {
 		return a
 	}
 	var out []byte
-	for v := range a.all() {
-		if b.has(v) {
-			out = binary.BigEndian.AppendUint16(out, v)
+	for i, j := 0, 0; i < a.len() && j < b.len(); {
+		switch x, y := a.at(i), b.at(j); {
+		case x < y:
+			i++
+		case x > y:
+			j++
+		default:
+			out = binary.BigEndian.AppendUint16(out, x)
+			i, j = i+1, j+1
 		}
 	}
 	return codeSet(out)
