@@ -480,3 +480,44 @@ func TestCheckFinds(t *testing.T) {
 		t.Error("an empty store was checked")
 	}
 }
+
+// TestSendingBlocks: the store is written once for a block of messages, and a
+// crash skips what is left of it.
+func TestSendingBlocks(t *testing.T) {
+	id, a, b, _ := trio(t)
+	counted := storetest.NewFaulty(a.store, nil)
+	a.cfg.Store = counted
+	a.c = must(client.Open(ctx, a.cfg))(t)
+	next := uint32(0)
+	send := func(n int) {
+		t.Helper()
+		for range n {
+			o := want[*client.MessageReceived](t, b.process(a.send(id, "x")))
+			if o.Generation < next {
+				t.Fatalf("generation %d after %d", o.Generation, next)
+			}
+			next = o.Generation + 1
+		}
+	}
+	send(1 + 2 + 4 + 8 + 16 + 32 + 64*3)
+	if n := counted.Updates(); n != 9 {
+		t.Errorf("%d batches for 255 messages, want 9", n)
+	}
+	if next != 255 {
+		t.Errorf("%d generations for 255 messages", next)
+	}
+	send(1)
+	for range 10 {
+		a.crash()
+		send(1) // a process that sends one message skips nothing but what was left
+	}
+	if next != 255+64+10 {
+		t.Errorf("the next generation is %d, want %d", next, 255+64+10)
+	}
+	commit := a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	b.process(commit.Message)
+	next = 0
+	send(70)
+	clean(t, a, b)
+}

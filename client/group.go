@@ -60,6 +60,8 @@ type Group struct {
 	// replay is set until held messages were looked through after loading.
 	replay bool
 	events []Event
+	// block is how many generations were prepared last.
+	block int
 }
 
 // pending is our pending commit.
@@ -134,7 +136,7 @@ func (g *Group) load(ctx context.Context) error {
 
 // unload drops what is in memory, because it may not be what is stored.
 func (g *Group) unload() {
-	g.loaded, g.g, g.pending, g.joining, g.stored = false, nil, nil, nil, nil
+	g.loaded, g.g, g.pending, g.joining, g.stored, g.block = false, nil, nil, nil, nil, 0
 }
 
 // parts are the records of a group.
@@ -191,11 +193,12 @@ func (g *Group) restore(ctx context.Context, p *parts) error {
 		return fmt.Errorf("%w: a group under another's name", store.ErrCorrupt)
 	}
 	g.head = p.head
+	suite := mls.CipherSuite(p.head.Suite)
 	signers := g.c.signers()
 	cfg := g.c.groupConfig(ctx)
 	var err error
 	if p.core != nil {
-		if g.g, err = restoreGroup(cfg, p.core, p.tree, signers); err != nil {
+		if g.g, err = g.c.restoreGroup(cfg, suite, p.core, p.tree, signers); err != nil {
 			return err
 		}
 		g.stored = g.g.Tree()
@@ -204,19 +207,19 @@ func (g *Group) restore(ctx context.Context, p *parts) error {
 		}
 	}
 	if p.pending != nil {
-		saved, err := p.pending.State.join(p.pendingTree)
+		tree, err := g.c.parseTree(suite, p.pendingTree)
 		if err != nil {
 			return err
 		}
 		g.pending = &pending{record: *p.pending}
-		if g.pending.staged, err = g.g.RestoreStaged(saved, signers...); err != nil {
+		if g.pending.staged, err = g.g.RestoreStagedApart(p.pending.State.State, tree, signers...); err != nil {
 			return damaged(err)
 		}
 		g.pending.record.State = stateRecord{}
 	}
 	if p.join != nil {
 		g.joining = &joining{record: *p.join}
-		if g.joining.g, err = restoreGroup(cfg, &p.join.State, p.joiningsTree, signers); err != nil {
+		if g.joining.g, err = g.c.restoreGroup(cfg, suite, &p.join.State, p.joiningsTree, signers); err != nil {
 			return err
 		}
 		g.joining.record.State = stateRecord{}
@@ -224,16 +227,28 @@ func (g *Group) restore(ctx context.Context, p *parts) error {
 	return nil
 }
 
-func restoreGroup(cfg group.Config, r *stateRecord, tree []byte, signers []mls.Signer) (*group.Group, error) {
-	saved, err := r.join(tree)
+func (c *Client) restoreGroup(cfg group.Config, suite mls.CipherSuite, r *stateRecord, encoded []byte, signers []mls.Signer) (*group.Group, error) {
+	tree, err := c.parseTree(suite, encoded)
 	if err != nil {
 		return nil, err
 	}
-	g, err := group.Restore(cfg, saved, signers...)
+	g, err := group.RestoreApart(cfg, r.State, tree, signers...)
 	if err != nil {
 		return nil, damaged(err)
 	}
 	return g, nil
+}
+
+func (c *Client) parseTree(id mls.CipherSuite, encoded []byte) (*treekem.Tree, error) {
+	suite, err := mls.LookupSuite(id)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	tree, err := treekem.ParseTree(suite, encoded, c.cfg.Group.Limits.MaxLeaves)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	return tree, nil
 }
 
 // damaged marks what a record that was read whole cannot lead to.
@@ -270,27 +285,28 @@ func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) er
 	head := g.head
 	head.Counter++
 	head.Pending, head.Joining = g.pending != nil, g.joining != nil
+	head.Suite = uint16(g.current().Suite().ID())
 	var core *stateRecord
 	var tree []byte
 	if g.g != nil {
 		head.Epoch = g.g.Epoch()
-		saved, err := g.g.State()
-		if err != nil {
-			return err
-		}
-		defer clear(saved)
-		if core, tree, err = cut(saved, g.g.Tree()); err != nil {
+		core = &stateRecord{Counter: head.Counter}
+		if core.State, err = g.g.StateApart(); err != nil {
 			return err
 		}
 		defer clear(core.State)
-		core.Counter = head.Counter
+		if g.stored != g.g.Tree() {
+			if tree, err = g.g.Tree().Bytes(); err != nil {
+				return err
+			}
+		}
 	}
 	err = g.c.store.Update(ctx, func(tx store.Writer) error {
 		if core != nil {
 			if err := put(tx, partKey(g.name, partCore), core); err != nil {
 				return err
 			}
-			if g.stored != g.g.Tree() {
+			if tree != nil {
 				if err := putRaw(tx, partKey(g.name, partTree), tree); err != nil {
 					return err
 				}

@@ -294,12 +294,12 @@ func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoi
 	if g.joining != nil || g.pending != nil {
 		return mls.ErrPending
 	}
-	saved, err := made.State()
+	saved, err := made.StateApart()
 	if err != nil {
 		return err
 	}
 	defer clear(saved)
-	st, tree, err := cut(saved, made.Tree())
+	tree, err := made.Tree().Bytes()
 	if err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoi
 		}
 		g.joining.record = joinRecord{Outbox: out.ID, Message: out.Message}
 		record := g.joining.record
-		record.State = *st
+		record.State = stateRecord{State: saved}
 		return putState(tx, g.name, partJoin, &record, partJoinTree, tree)
 	})
 }

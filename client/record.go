@@ -140,17 +140,16 @@ type headRecord struct {
 	// one of ours.
 	Pending bool `cbor:"7,keyasint,omitempty"`
 	Joining bool `cbor:"8,keyasint,omitempty"`
+	// Suite is the group's: the tree is read by it.
+	Suite uint16 `cbor:"9,keyasint"`
 }
 
-// stateRecord is a saved state with its tree cut out, which is in a record of
-// its own.
+// stateRecord is a saved state without its tree, which is in a record of its
+// own, so that a message writes what it changes. The state names the tree by its
+// hash.
 type stateRecord struct {
 	Counter uint64 `cbor:"1,keyasint"`
 	State   []byte `cbor:"2,keyasint"`
-	// TreeAt is where the tree was, TreeSum its SHA-256; empty if the state is
-	// whole.
-	TreeAt  uint64 `cbor:"3,keyasint,omitempty"`
-	TreeSum []byte `cbor:"4,keyasint,omitempty"`
 }
 
 type pendingRecord struct {

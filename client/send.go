@@ -26,6 +26,10 @@ func (g *Group) active() error {
 // MLSMessage. It fails with mls.ErrPending while proposals wait for a commit
 // (RFC 9420, Section 12.4).
 //
+// Keys are prepared in blocks, and the disk waits for a block only: the stored
+// state stands past it. If the process dies, the generations that are left of
+// the block are skipped.
+//
 // The message is not in the outbox: if the process dies before it left, the
 // application has to send its contents again.
 func (g *Group) Send(ctx context.Context, data, authenticatedData []byte) (message []byte, err error) {
@@ -33,17 +37,33 @@ func (g *Group) Send(ctx context.Context, data, authenticatedData []byte) (messa
 		if err := g.active(); err != nil {
 			return err
 		}
-		made, err := g.g.Protect(data, authenticatedData)
-		if err != nil {
-			return err
+		if len(g.g.Proposals()) > 0 {
+			return mls.ErrPending
 		}
-		if err := g.write(ctx, nil, nil); err != nil {
-			return err
+		if g.g.Reserved() == 0 {
+			if err := g.reserve(ctx); err != nil {
+				return err
+			}
 		}
-		message = made
-		return nil
+		message, err = g.g.Protect(data, authenticatedData)
+		return err
 	})
 	return message, err
+}
+
+// maxBlock is how many generations are prepared at a time, at most: a crash
+// skips as many, and a receiver keeps the keys of what it skips (RFC 9420,
+// Section 15.3).
+const maxBlock = 64
+
+// reserve prepares the next block. Blocks grow while the group stays in memory,
+// so that a process that sends one message and ends skips nothing.
+func (g *Group) reserve(ctx context.Context) error {
+	g.block = min(max(2*g.block, 1), maxBlock)
+	if err := g.g.Reserve(g.block); err != nil {
+		return err
+	}
+	return g.write(ctx, nil, nil)
 }
 
 // Propose makes a proposal to the group: see [group.Group.Propose].
@@ -119,12 +139,12 @@ func (g *Group) writePending(ctx context.Context, staged *group.Staged, proposal
 		}
 		p.record.Proposals = append(p.record.Proposals, encoded)
 	}
-	saved, err := staged.State()
+	saved, err := staged.StateApart()
 	if err != nil {
 		return nil, err
 	}
 	defer clear(saved)
-	st, tree, err := cut(saved, staged.Tree())
+	tree, err := staged.Tree().Bytes()
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +156,7 @@ func (g *Group) writePending(ctx context.Context, staged *group.Staged, proposal
 		}
 		p.record.Outbox = made.ID
 		record := p.record
-		record.State = *st
+		record.State = stateRecord{State: saved}
 		return putState(tx, g.name, partPending, &record, partPendingTree, tree)
 	})
 	return made, err

@@ -6,6 +6,7 @@ import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/internal/wire"
+	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -30,6 +31,23 @@ func (g *Group) Protect(data, authenticatedData []byte) ([]byte, error) {
 		return nil, err
 	}
 	return g.protectPrivate(ac, len(data))
+}
+
+// Reserve prepares the keys of the next n application messages. A state that is
+// saved afterwards stands past them, so Protect can use them without saving the
+// state each time; if they are lost with the process, their generations are
+// skipped (RFC 9420, Section 9.1). They are lost with the epoch too.
+func (g *Group) Reserve(n int) error {
+	if err := g.sendable(); err != nil {
+		return err
+	}
+	return g.ratchets.Reserve(g.OwnLeaf(), keyschedule.Application, n)
+}
+
+// Reserved is how many messages Protect can make before the state has to be
+// saved again.
+func (g *Group) Reserved() int {
+	return g.ratchets.Reserved(g.OwnLeaf(), keyschedule.Application)
 }
 
 // content is the frame of something that we send in this epoch.

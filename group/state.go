@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/treekem/mls"
@@ -75,10 +76,18 @@ type savedLeaf struct {
 // State is the whole state of the group, to be continued by [Restore]: secret,
 // but for signature keys, which stay with their Signers. No consumed key is in
 // it. Save it before handing out what Protect, Propose or Commit made.
-func (g *Group) State() ([]byte, error) {
+func (g *Group) State() ([]byte, error) { return g.save(false) }
+
+// StateApart is State without the ratchet tree, which is Group.Tree: it is of
+// the size of what was received, not of the group. The tree is immutable and
+// changes with the epoch only, so it is for the caller to save once. To be
+// continued by [RestoreApart].
+func (g *Group) StateApart() ([]byte, error) { return g.save(true) }
+
+func (g *Group) save(apart bool) ([]byte, error) {
 	saved := savedGroup{Version: stateVersion, Removed: g.removed, Welcomed: g.welcomed}
 	var err error
-	if saved.Epoch, err = saveEpoch(g.view, g.secrets, g.removed); err != nil {
+	if saved.Epoch, err = saveEpoch(g.view, g.secrets, g.removed, apart); err != nil {
 		return nil, err
 	}
 	for _, p := range g.proposals.order {
@@ -106,11 +115,13 @@ func (g *Group) State() ([]byte, error) {
 	return state.Marshal(saved)
 }
 
-func saveEpoch(v *view, s *secrets, removed bool) (savedEpoch, error) {
+func saveEpoch(v *view, s *secrets, removed, apart bool) (savedEpoch, error) {
 	e := savedEpoch{Suite: uint16(v.suite.ID()), Context: v.contextBytes, ConfirmationTag: v.confirmationTag}
 	var err error
-	if e.Tree, err = v.tree.Bytes(); err != nil {
-		return e, err
+	if !apart {
+		if e.Tree, err = v.tree.Bytes(); err != nil {
+			return e, err
+		}
 	}
 	if v.reinit != nil {
 		if e.ReInit, err = wire.Marshal(v.reinit); err != nil {
@@ -177,6 +188,18 @@ func encodedLeaf(node *treekem.LeafNode, ok bool) ([]byte, error) {
 // Restore continues a group from its saved state. signers hold the keys that
 // the state refers to: the current one, and those of pending own updates.
 func Restore(cfg Config, saved []byte, signers ...mls.Signer) (*Group, error) {
+	return restore(cfg, saved, nil, signers)
+}
+
+// RestoreApart is Restore for a state without its tree, from Group.StateApart.
+func RestoreApart(cfg Config, saved []byte, tree *treekem.Tree, signers ...mls.Signer) (*Group, error) {
+	if tree == nil {
+		return nil, errors.New("mls: RestoreApart was given no tree")
+	}
+	return restore(cfg, saved, tree, signers)
+}
+
+func restore(cfg Config, saved []byte, tree *treekem.Tree, signers []mls.Signer) (*Group, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -189,7 +212,7 @@ func Restore(cfg Config, saved []byte, signers ...mls.Signer) (*Group, error) {
 		return nil, mls.ErrUnsupported
 	}
 	g := &Group{cfg: cfg, removed: s.Removed, welcomed: s.Welcomed}
-	if g.view, g.secrets, err = restoreEpoch(&cfg, &s.Epoch, s.Removed, signers); err != nil {
+	if g.view, g.secrets, err = restoreEpoch(&cfg, &s.Epoch, tree, s.Removed, signers); err != nil {
 		return nil, err
 	}
 	if err := g.restoreProposals(&s, signers); err != nil {
@@ -205,7 +228,7 @@ func Restore(cfg Config, saved []byte, signers ...mls.Signer) (*Group, error) {
 	return g, nil
 }
 
-func restoreEpoch(cfg *Config, e *savedEpoch, removed bool, signers []mls.Signer) (*view, *secrets, error) {
+func restoreEpoch(cfg *Config, e *savedEpoch, apart *treekem.Tree, removed bool, signers []mls.Signer) (*view, *secrets, error) {
 	suite, err := mls.LookupSuite(mls.CipherSuite(e.Suite))
 	if err != nil {
 		return nil, nil, err
@@ -214,8 +237,7 @@ func restoreEpoch(cfg *Config, e *savedEpoch, removed bool, signers []mls.Signer
 	if err := wire.Unmarshal(e.Context, &context); err != nil {
 		return nil, nil, err
 	}
-	// Our own tree, which grew by commits: no bound on others' input applies.
-	tree, err := treekem.ParseTree(suite, e.Tree, treekem.MaxWidth)
+	tree, err := e.tree(suite, &context, apart)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -232,6 +254,18 @@ func restoreEpoch(cfg *Config, e *savedEpoch, removed bool, signers []mls.Signer
 	}
 	s, err := restoreSecrets(cfg, v, e, removed, signers)
 	return v, s, err
+}
+
+// tree is the tree of a saved epoch, from the state or from apart.
+func (e *savedEpoch) tree(suite *mls.Suite, context *keyschedule.GroupContext, apart *treekem.Tree) (*treekem.Tree, error) {
+	if apart == nil {
+		// Our own tree, which grew by commits: no bound on others' input applies.
+		return treekem.ParseTree(suite, e.Tree, treekem.MaxWidth)
+	}
+	if e.Tree != nil || apart.Suite().ID() != suite.ID() || !bytes.Equal(apart.Hash(), context.TreeHash) {
+		return nil, fmt.Errorf("%w: saved state: the tree is not that of the group context", mls.ErrMalformed)
+	}
+	return apart, nil
 }
 
 func restoreSecrets(cfg *Config, v *view, e *savedEpoch, removed bool, signers []mls.Signer) (*secrets, error) {
@@ -360,13 +394,19 @@ type savedChange struct {
 // State is the state of an own pending commit, to be continued by
 // [Group.RestoreStaged] on the group's own restored state. It holds the secrets
 // of the next epoch.
-func (s *Staged) State() ([]byte, error) {
+func (s *Staged) State() ([]byte, error) { return s.save(false) }
+
+// StateApart is State without the ratchet tree, which is Staged.Tree. To be
+// continued by [Group.RestoreStagedApart].
+func (s *Staged) StateApart() ([]byte, error) { return s.save(true) }
+
+func (s *Staged) save(apart bool) ([]byte, error) {
 	if s.secret == nil || s.message == nil {
 		return nil, errors.New("mls: only an own commit has a state to save: process a received one again")
 	}
 	saved := savedStaged{Version: stateVersion, Base: s.base.contextBytes, Message: s.message, Welcome: s.welcome}
 	var err error
-	if saved.Next, err = saveEpoch(s.next, s.secret, false); err != nil {
+	if saved.Next, err = saveEpoch(s.next, s.secret, false, apart); err != nil {
 		return nil, err
 	}
 	if saved.Changes, err = s.changes.save(); err != nil {
@@ -379,6 +419,19 @@ func (s *Staged) State() ([]byte, error) {
 // must be in the epoch that it was made in. signers hold the keys that the state
 // refers to.
 func (g *Group) RestoreStaged(saved []byte, signers ...mls.Signer) (*Staged, error) {
+	return g.restoreStaged(saved, nil, signers)
+}
+
+// RestoreStagedApart is RestoreStaged for a state without its tree, from
+// Staged.StateApart.
+func (g *Group) RestoreStagedApart(saved []byte, tree *treekem.Tree, signers ...mls.Signer) (*Staged, error) {
+	if tree == nil {
+		return nil, errors.New("mls: RestoreStagedApart was given no tree")
+	}
+	return g.restoreStaged(saved, tree, signers)
+}
+
+func (g *Group) restoreStaged(saved []byte, tree *treekem.Tree, signers []mls.Signer) (*Staged, error) {
 	var s savedStaged
 	if err := state.Unmarshal(saved, &s); err != nil {
 		return nil, err
@@ -389,7 +442,7 @@ func (g *Group) RestoreStaged(saved []byte, signers ...mls.Signer) (*Staged, err
 	if !bytes.Equal(s.Base, g.contextBytes) {
 		return nil, mls.ErrWrongEpoch
 	}
-	v, secret, err := restoreEpoch(&g.cfg, &s.Next, false, signers)
+	v, secret, err := restoreEpoch(&g.cfg, &s.Next, tree, false, signers)
 	if err != nil {
 		return nil, err
 	}

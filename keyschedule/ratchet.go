@@ -81,6 +81,9 @@ type ratchet struct {
 	next    uint64     // the next generation; generations when there is none
 	secret  mls.Secret // ratchet_secret of next
 	skipped []messageKey
+	// reserved are keys for sending, taken out of the ratchet ahead of their
+	// use: the saved form does not have them.
+	reserved []messageKey
 }
 
 // messageKey is the key and nonce of one generation, in ascending order in
@@ -186,10 +189,48 @@ func (b Bounds) check(next uint64, generation uint32) error {
 	return nil
 }
 
+// reserve takes the keys of the next n generations out of the ratchet.
+func (r *ratchet) reserve(s *mls.Suite, n int) error {
+	for range n {
+		if r.next == generations {
+			return errNoGeneration
+		}
+		generation := uint32(r.next)
+		r.reserved = append(r.reserved, deriveMessageKey(s, r.secret, generation))
+		secret := deriveNext(s, r.secret, generation)
+		r.secret.Destroy()
+		r.secret, r.next = secret, r.next+1
+	}
+	return nil
+}
+
+// takeReserved returns the key of the first generation that was reserved.
+func (r *ratchet) takeReserved(s *mls.Suite) (generation uint32, key mls.Secret, nonce []byte) {
+	first := r.reserved[0]
+	r.reserved = slices.Delete(r.reserved, 0, 1)
+	key, nonce = splitMessageKey(s, first.keyNonce)
+	first.keyNonce.Destroy()
+	return first.generation, key, nonce
+}
+
+// dropReserved destroys the keys that were reserved and not used.
+func (r *ratchet) dropReserved() {
+	for _, k := range r.reserved {
+		k.keyNonce.Destroy()
+	}
+	r.reserved = nil
+}
+
+var errNoGeneration = fmt.Errorf("%w: the ratchet has no generation left", mls.ErrKeyConsumed)
+
 // take returns the key of the next generation and moves past it.
 func (r *ratchet) take(s *mls.Suite, maxSkipped int) (generation uint32, key mls.Secret, nonce []byte, err error) {
+	if len(r.reserved) > 0 {
+		generation, key, nonce = r.takeReserved(s)
+		return generation, key, nonce, nil
+	}
 	if r.next == generations {
-		return 0, mls.Secret{}, nil, fmt.Errorf("%w: the ratchet has no generation left", mls.ErrKeyConsumed)
+		return 0, mls.Secret{}, nil, errNoGeneration
 	}
 	generation = uint32(r.next)
 	a := r.to(s, generation, maxSkipped)
@@ -251,6 +292,7 @@ func use(key mls.Secret, nonce []byte, open func(mls.Secret, []byte) error) erro
 // generation was used.
 func (r *ratchet) exhaust() {
 	r.secret.Destroy()
+	r.dropReserved()
 	for _, k := range r.skipped {
 		k.keyNonce.Destroy()
 	}

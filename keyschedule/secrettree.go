@@ -60,15 +60,48 @@ func (t *SecretTree) SetBounds(b Bounds) { t.bounds = b.orDefault() }
 // before the message leaves. After 2^32 generations the error is
 // mls.ErrKeyConsumed.
 func (t *SecretTree) Next(leaf mls.LeafIndex, kind RatchetKind) (generation uint32, key mls.Secret, nonce []byte, err error) {
-	if err := t.check(leaf, kind); err != nil {
+	r, err := t.own(leaf, kind)
+	if err != nil {
 		return 0, mls.Secret{}, nil, err
+	}
+	return r.take(t.suite, t.bounds.MaxSkipped)
+}
+
+// own returns a ratchet to send from, reaching its leaf if need be.
+func (t *SecretTree) own(leaf mls.LeafIndex, kind RatchetKind) (*ratchet, error) {
+	if err := t.check(leaf, kind); err != nil {
+		return nil, err
 	}
 	n, level := t.find(leaf)
 	if n.ratchets == nil {
 		n.become(t.grow(n.secret, level, leaf))
 		n, _ = t.find(leaf)
 	}
-	return n.ratchets[kind].take(t.suite, t.bounds.MaxSkipped)
+	return &n.ratchets[kind], nil
+}
+
+// Reserve takes the keys of the next n generations that leaf sends out of the
+// ratchet, for Next to return. They are in memory alone: a saved state stands
+// past them. A sender that saves the state after Reserve can send n messages
+// without saving it again; if it dies, the generations that are left are
+// skipped. After 2^32 generations the error is mls.ErrKeyConsumed.
+func (t *SecretTree) Reserve(leaf mls.LeafIndex, kind RatchetKind, n int) error {
+	r, err := t.own(leaf, kind)
+	if err != nil {
+		return err
+	}
+	return r.reserve(t.suite, n)
+}
+
+// Reserved returns how many generations are reserved and not used.
+func (t *SecretTree) Reserved(leaf mls.LeafIndex, kind RatchetKind) int {
+	if t.check(leaf, kind) != nil {
+		return 0
+	}
+	if n, _ := t.find(leaf); n.ratchets != nil {
+		return len(n.ratchets[kind].reserved)
+	}
+	return 0
 }
 
 // Open calls open with the key and nonce for a message that leaf sent with that
@@ -116,7 +149,7 @@ func (t *SecretTree) Generation(leaf mls.LeafIndex, kind RatchetKind) uint32 {
 	return uint32(min(n.ratchets[kind].next, generations-1))
 }
 
-// DropHandshakes destroys the handshake ratchets, for an epoch that is over: a
+// DropHandshakes destroys the handshake ratchets and what is reserved, for an epoch that is over: a
 // proposal or a commit that comes late is of no use, while application messages
 // are (RFC 9420, Section 15.3). Asking for a handshake key is then
 // mls.ErrKeyConsumed. Handshake secrets of senders who were not heard yet go as
@@ -126,6 +159,7 @@ func (t *SecretTree) DropHandshakes() {
 	t.root.each(func(n *treeNode) {
 		if n.ratchets != nil {
 			n.ratchets[Handshake].exhaust()
+			n.ratchets[Application].dropReserved() // nothing is sent in it
 		}
 	})
 }
