@@ -87,7 +87,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 // attack carries out the attacks, each on a group of its own.
 func (r *DesignReport) attack(ctx context.Context, d protocols.Design, attacks []Attack, show func(int)) error {
 	r.Attacks = make([]Outcome, len(attacks))
-	show(0)
+	if len(attacks) > 0 {
+		show(0)
+	}
 	return parallel(len(attacks), func(i int) error {
 		var err error
 		r.Attacks[i], err = Try(ctx, d, attacks[i], protocols.NoFlaw)
