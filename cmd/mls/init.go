@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -74,9 +73,4 @@ func parseSuite(cmd *cobra.Command, text string) (*mls.Suite, error) {
 		names = append(names, fmt.Sprintf("%d %s", s.ID(), s))
 	}
 	return nil, usagef(cmd, "no cipher suite %q; there are:\n  %s", text, strings.Join(names, "\n  "))
-}
-
-// decodeHex reads hex digits with white space between them.
-func decodeHex(s string) ([]byte, error) {
-	return hex.DecodeString(strings.Join(strings.Fields(s), ""))
 }
