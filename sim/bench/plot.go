@@ -84,6 +84,7 @@ func panel(results []Result, op string, legend bool) (*plot.Plot, error) {
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(timeTicks)
 	p.Add(plotter.NewGrid())
 	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.TextStyle.Font.Size = vg.Points(8)
 	drawn := false
 	for _, tree := range Trees() {
 		times, floors := lines(of(results, op, tree))
@@ -109,6 +110,9 @@ func panel(results []Result, op string, legend bool) (*plot.Plot, error) {
 	}
 	if !drawn {
 		return nil, nil
+	}
+	if legend { // with room for it above the lines
+		p.Y.Max *= 300
 	}
 	// A flat line is to look flat: at least two decades.
 	for p.Y.Max/p.Y.Min < 100 {
