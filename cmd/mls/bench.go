@@ -81,7 +81,7 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 			if !cmd.Flags().Changed("time") {
 				cfg.Time = bench.ReportTime
 			}
-			out.command = "mls bench --report " + filepath.Base(out.report) + " --members " + members
+			out.command = "mls bench --report " + shownPath(out.report) + " --members " + members
 		}
 		if cfg.Members, err = parseBenchSizes(members); err != nil {
 			return usagef(cmd, "--members: %v", err)
@@ -91,6 +91,14 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 		}
 		return a.bench(cfg, out)
 	})
+}
+
+// shownPath is a file's name as a page may show it: without where on a machine it is.
+func shownPath(name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Base(name)
+	}
+	return filepath.ToSlash(filepath.Clean(name))
 }
 
 // reportSizes are those of a report: powers of four, and the sizes that the targets name.
