@@ -54,9 +54,11 @@ type world struct {
 	r       *rapid.T
 	suite   *mls.Suite
 	members []*client
-	// former are removed members that still listen.
-	former []*client
-	names  int
+	// former are removed members that still listen: as they are once they have
+	// merged their removal, and as they would be had they refused it.
+	former   []*client
+	stubborn []*group.Group
+	names    int
 	// ds is the external sender that the group lists once extended is set.
 	ds       *client
 	extended bool
@@ -172,6 +174,11 @@ func (w *world) read(c *client, f flight) {
 			w.t.Fatal("a message was read twice")
 		}
 	}
+}
+
+func isFuture(r group.Received) bool {
+	_, ok := r.(*group.FutureEpoch)
+	return ok
 }
 
 func isLate(r group.Received) bool {
@@ -339,6 +346,7 @@ func (w *world) externalCommit(resync bool) {
 // announce delivers a commit to all members but the committer, and to one
 // restored copy, which must come to the same state.
 func (w *world) announce(commit []byte, committer *client, held map[*client][]byte) {
+	stubborn := slices.Clone(w.stubborn) // not those whom this very commit removes
 	for _, c := range w.members {
 		if c == committer {
 			continue
@@ -358,11 +366,13 @@ func (w *world) announce(commit []byte, committer *client, held map[*client][]by
 		w.follow(c, c.g, commit, held[c])
 	}
 	for _, c := range w.former {
-		before := c.g.Epoch()
-		if r, err := c.g.Process(commit); err == nil {
-			if _, future := r.(*group.FutureEpoch); !future {
-				w.t.Fatalf("%s, removed in epoch %d, processes a later commit: %T", c.name, before, r)
-			}
+		if _, err := c.g.Process(commit); !errors.Is(err, mls.ErrRemoved) {
+			w.t.Fatalf("%s, removed in epoch %d, processes a later commit: %v", c.name, c.g.Epoch(), err)
+		}
+	}
+	for _, g := range stubborn {
+		if r := must[group.Received](w.t)(g.Process(commit)); !isFuture(r) {
+			w.t.Fatalf("a member that refused its removal in epoch %d processes a later commit: %T", g.Epoch(), r)
 		}
 	}
 }
@@ -385,6 +395,9 @@ func (w *world) follow(c *client, g *group.Group, commit, held []byte) {
 	case *group.Staged:
 		check(w.t, g.Merge(r))
 	case *group.Removal:
+		saved := must[[]byte](w.t)(g.State())
+		w.stubborn = append(w.stubborn, must[*group.Group](w.t)(group.Restore(c.cfg, saved, c.signer)))
+		w.stubborn = w.stubborn[max(0, len(w.stubborn)-3):]
 		check(w.t, g.Merge(r.Staged))
 	default:
 		w.t.Fatalf("%s sees a commit as %T", c.name, r)
@@ -426,8 +439,13 @@ func (w *world) verify() {
 	if tree.Members() != len(w.members)+w.strangers(tree) {
 		w.t.Fatalf("%d members in the tree, %d in the world", tree.Members(), len(w.members))
 	}
-	check(w.t, tree.CheckAggregates())
 	encoded := must[[]byte](w.t)(tree.Bytes())
+	for _, other := range w.members {
+		check(w.t, other.g.Tree().CheckAggregates())
+		if !bytes.Equal(must[[]byte](w.t)(other.g.Tree().Bytes()), encoded) {
+			w.t.Fatalf("%s and %s serialize different trees", c.name, other.name)
+		}
+	}
 	parsed := must[*treekem.Tree](w.t)(treekem.ParseTree(w.suite, encoded, group.DefaultMaxLeaves))
 	check(w.t, parsed.Validate(c.g.ID(), treekem.ValidateOptions{Now: time.Now()}))
 	if !bytes.Equal(parsed.Hash(), tree.Hash()) {
