@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
 )
@@ -52,7 +53,7 @@ func Assemble(cfg Config, opt AssembleOptions, members []AssembleMember) ([]*Gro
 	defer first.Destroy()
 	v.confirm(first.ConfirmationTag(v.context.ConfirmedTranscriptHash))
 	groups := make([]*Group, len(members))
-	err = parallel(len(members), func(i int) error {
+	err = parallel.Each(len(members), 1, func(i int) error {
 		epoch := joiner.Epoch(keyschedule.PSKSecret{}, v.contextBytes)
 		m := &members[i]
 		if err := m.Private.Check(v.tree); err != nil {

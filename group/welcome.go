@@ -1,12 +1,9 @@
 package group
 
 import (
-	"runtime"
-	"sync"
-	"sync/atomic"
-
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
 )
@@ -31,7 +28,7 @@ func (m *maker) welcome(s *Staged, joiner *keyschedule.JoinerSecret, psk keysche
 	if w.EncryptedGroupInfo, err = secret.Seal(plain); err != nil {
 		return nil, err
 	}
-	err = parallel(len(m.t.added), func(i int) error {
+	err = parallel.Each(len(m.t.added), 1, func(i int) error {
 		one, err := m.welcomeOne(&m.t.added[i], joiner, w.EncryptedGroupInfo)
 		w.Secrets[i] = one
 		return err
@@ -52,35 +49,4 @@ func (m *maker) welcomeOne(a *addition, joiner *keyschedule.JoinerSecret, encryp
 	}
 	sealed, err := secrets.Seal(m.suite, a.kp.InitKey, encryptedInfo)
 	return framing.EncryptedGroupSecrets{NewMember: a.kp.Ref(m.suite), EncryptedGroupSecrets: sealed}, err
-}
-
-// parallel calls work for 0 ≤ i < n on all cores, and returns the error of the
-// lowest i that failed.
-func parallel(n int, work func(i int) error) error {
-	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers <= 1 {
-		for i := range n {
-			if err := work(i); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	errs := make([]error, n)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				errs[i] = work(i)
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -92,7 +93,7 @@ func (b *scenarioBuilder) makeSigners() error {
 		n = 1 << bits.Len(uint(n-1))
 	}
 	b.signers = make([]mls.Signer, n)
-	return parallel(n, func(i int) error {
+	return parallel.Each(n, 1, func(i int) error {
 		signer, err := b.cfg.Suite.GenerateSigner()
 		b.signers[i] = signer
 		return err
@@ -138,7 +139,7 @@ func (b *scenarioBuilder) blank() (*treekem.Tree, []*treekem.Private, error) {
 	keys := make([]*mls.HPKEPrivateKey, b.cfg.Members)
 	leaves := make([]*treekem.LeafNode, b.cfg.Members)
 	valid := lifetime()
-	err := parallel(len(leaves), func(i int) error {
+	err := parallel.Each(len(leaves), 1, func(i int) error {
 		var err error
 		if keys[i], err = b.cfg.Suite.GenerateKeyPair(); err != nil {
 			return err
@@ -187,7 +188,7 @@ func fillEdge(groups []*group.Group, last mls.LeafIndex) error {
 		if err := g.Merge(staged); err != nil {
 			return err
 		}
-		return parallel(len(groups), func(i int) error {
+		return parallel.Each(len(groups), 1, func(i int) error {
 			if groups[i] == g {
 				return nil
 			}

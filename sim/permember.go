@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 )
 
@@ -36,7 +37,7 @@ func newPerMember(suite *mls.Suite, n, acting int) (*perMember, error) {
 		return nil, err
 	}
 	p := &perMember{suite: suite, signer: signer, public: make([]mls.HPKEPublicKey, n), private: make([]*mls.HPKEPrivateKey, n)}
-	err = parallel(n, func(i int) error {
+	err = parallel.Each(n, 1, func(i int) error {
 		key, err := suite.GenerateKeyPair()
 		if err != nil {
 			return err
@@ -100,7 +101,7 @@ func (m *rekeyMessage) tbs() ([]byte, error) {
 func (p *perMember) rekey(epoch uint64) (message, key []byte, err error) {
 	fresh := mls.RandomSecret(keySize)
 	m := &rekeyMessage{epoch: epoch, keys: make([]mls.HPKECiphertext, len(p.public)-1)}
-	err = parallel(len(m.keys), func(i int) error {
+	err = parallel.Each(len(m.keys), 1, func(i int) error {
 		var err error
 		m.keys[i], err = p.suite.EncryptWithLabel(p.public[i+1], labelKeyPerMember, nil, fresh.UnsafeBytes())
 		return err
@@ -153,7 +154,7 @@ func (p *perMember) cost(times int) (Cost, error) {
 		if epoch > 0 {
 			continue // once shows that it works
 		}
-		err = parallel(len(p.private)-1, func(i int) error {
+		err = parallel.Each(len(p.private)-1, 1, func(i int) error {
 			got, err := p.open(i+1, message)
 			if err == nil && !bytes.Equal(got, key) {
 				err = errors.New("sim: a member opened another key")

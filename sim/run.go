@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 )
 
 // Defaults of [Config]. Together they run sizes 2 to 1,024 in well under 20
@@ -312,7 +313,7 @@ func (s *simulation) play(w *world, step Step) (Cost, error) {
 // join.
 func (s *simulation) process(w *world, c *committed) error {
 	took := make([]time.Duration, len(w.members))
-	err := parallel(len(w.members), func(i int) error {
+	err := parallel.Each(len(w.members), 1, func(i int) error {
 		m := w.members[i]
 		if m == c.committer || m == c.removed {
 			return nil

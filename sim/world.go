@@ -9,6 +9,7 @@ import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -155,7 +156,7 @@ func (w *world) roundTrip(from *member) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return message, parallel(len(w.members), func(i int) error {
+	return message, parallel.Each(len(w.members), 1, func(i int) error {
 		m := w.members[i]
 		if m == from {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 )
 
 // A benchTree is a full tree that benchmarks share.
@@ -175,7 +176,7 @@ func BenchmarkJoinFloor(b *testing.B) {
 		raw := must[[]byte](b)(leaf.Bytes())
 		signature := must[[]byte](b)(s.SignWithLabel(t.members[0].Signer, labelLeafNode, raw))
 		for b.Loop() {
-			err := parallel(t.tree.Members(), leafChunk, func(int) error {
+			err := parallel.Each(t.tree.Members(), leafChunk, func(int) error {
 				return s.VerifyWithLabel(leaf.SignatureKey, labelLeafNode, raw, signature)
 			})
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 )
 
@@ -53,7 +54,7 @@ func BuildFull(s *mls.Suite, members []BuildMember, groupID []byte) (*Tree, *Bui
 	}
 	f := fullBuilder{suite: s, members: members, groupID: groupID, blanks: new(blankHalves)}
 	f.keys = make([]*mls.HPKEPrivateKey, NodeWidth(n))
-	err := parallel(len(f.keys), leafChunk, func(x int) (err error) {
+	err := parallel.Each(len(f.keys), leafChunk, func(x int) (err error) {
 		f.keys[x], err = s.GenerateKeyPair()
 		return err
 	})

@@ -2,6 +2,7 @@ package treekem
 
 import (
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 )
 
@@ -78,7 +79,7 @@ func (t *Tree) VerifyParentHashes() error {
 		collect(n.right, x.right())
 	}
 	collect(t.root, Root(t.width))
-	return parallelWorkers(len(parents), 64, func() func(int) error {
+	return parallel.Workers(len(parents), 64, func() func(int) error {
 		v := chainVerifier{forge: t.forge()}
 		return func(k int) error { return v.verify(parents[k].n, parents[k].x) }
 	})

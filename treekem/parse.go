@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 )
 
@@ -114,7 +115,7 @@ func (p *parser) build() (*node, error) {
 	width := p.tree.width
 	size := min(width, parseTask)
 	subtrees := make([]*node, width/size)
-	err := parallelWorkers(len(subtrees), 1, func() func(int) error {
+	err := parallel.Workers(len(subtrees), 1, func() func(int) error {
 		f := p.forge()
 		return func(k int) (err error) {
 			x := Root(size) + NodeIndex(uint32(k)*2*size)

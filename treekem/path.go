@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 )
 
@@ -114,7 +115,7 @@ func (p *Path) generate(s *mls.Suite) (err error) {
 		secret = s.DeriveSecret(secret, labelPath)
 	}
 	p.commitSecret = secret
-	return parallel(len(p.nodes), keyChunk, func(k int) (err error) {
+	return parallel.Each(len(p.nodes), keyChunk, func(k int) (err error) {
 		p.nodes[k].key, err = nodeKey(s, p.nodes[k].secret)
 		return err
 	})
@@ -211,7 +212,7 @@ func (p *Path) Seal(groupContext []byte, added []mls.LeafIndex) (*UpdatePath, er
 			jobs = append(jobs, job{n.secret, encryptionKeyIn(raw), &out.Nodes[k].EncryptedPathSecret[j]})
 		}
 	}
-	err := parallel(len(jobs), sealChunk, func(k int) (err error) {
+	err := parallel.Each(len(jobs), sealChunk, func(k int) (err error) {
 		j := &jobs[k]
 		*j.to, err = s.EncryptWithLabel(mls.HPKEPublicKey(j.key), labelUpdatePathNode, groupContext, j.secret.UnsafeBytes())
 		return err

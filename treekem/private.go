@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/state"
 )
 
@@ -175,7 +176,7 @@ func (p *Private) derive(t *Tree, nodes []NodeIndex, secret mls.Secret) (*Privat
 		}
 	}()
 	keys, raws := make([]privateKey, len(nodes)), t.upward(p.leaf)
-	err := parallel(len(nodes), keyChunk, func(k int) error {
+	err := parallel.Each(len(nodes), keyChunk, func(k int) error {
 		key, err := nodeKey(p.suite, secrets[k])
 		if err != nil {
 			return err

@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 )
 
 // builtGroup makes a full tree in one go.
 func builtGroup(t testing.TB, s *mls.Suite, n int) (*Tree, *BuiltKeys, []BuildMember) {
 	t.Helper()
 	members := make([]BuildMember, n)
-	err := parallel(n, 16, func(i int) (err error) {
+	err := parallel.Each(n, 16, func(i int) (err error) {
 		members[i].Credential = BasicCredential(fmt.Appendf(nil, "member %09d", i))
 		members[i].Signer, err = s.GenerateSigner()
 		return err

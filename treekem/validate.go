@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 )
 
@@ -54,7 +55,7 @@ func (t *Tree) validateLeaves(groupID []byte, opt ValidateOptions) error {
 		copy(e.key.leaf[:], n.data[:nh])
 		leaves = append(leaves, e)
 	}
-	err := parallelWorkers(len(leaves), leafChunk, func() func(int) error {
+	err := parallel.Workers(len(leaves), leafChunk, func() func(int) error {
 		var scratch []byte
 		return func(k int) error {
 			e := &leaves[k]
@@ -89,7 +90,7 @@ func (t *Tree) validateParents() error {
 			raws = append(raws, raw)
 		}
 	})
-	err := parallel(len(raws), 64, func(k int) error {
+	err := parallel.Each(len(raws), 64, func(k int) error {
 		return t.suite.ValidatePublicKey(mls.HPKEPublicKey(encryptionKeyIn(raws[k])))
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 )
 
 // modelOf reads a tree into a model, to be damaged.
@@ -215,7 +216,7 @@ func TestFirstErrorIsLeftmost(t *testing.T) {
 	}
 	for n := range 40 {
 		for chunk := 1; chunk < 5; chunk++ {
-			err := parallel(n, chunk, func(i int) error {
+			err := parallel.Each(n, chunk, func(i int) error {
 				if i%7 == 5 {
 					return errors.New(string(rune('a' + i)))
 				}

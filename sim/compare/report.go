@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/sim/protocols"
 )
 
@@ -90,7 +91,7 @@ func (r *DesignReport) attack(ctx context.Context, d protocols.Design, attacks [
 	if len(attacks) > 0 {
 		show(0)
 	}
-	return parallel(len(attacks), func(i int) error {
+	return parallel.Each(len(attacks), 1, func(i int) error {
 		var err error
 		r.Attacks[i], err = Try(ctx, d, attacks[i], protocols.NoFlaw)
 		return err

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/sim/protocols"
 )
 
@@ -81,7 +80,7 @@ func (w *world) users(n, acting int) ([]ID, error) {
 	if acting < n {
 		w.env.Passive = func(id ID) bool { return !w.acting[id] }
 	}
-	err := parallel(n, func(i int) error {
+	err := parallel.Each(n, 1, func(i int) error {
 		var err error
 		made[i], err = w.design.New(w.env, first+ID(i))
 		return err
@@ -200,7 +199,7 @@ func (w *world) receiveAll(due map[ID][]delivery) ([]protocols.Packet, error) {
 	slices.Sort(ids)
 	events := make([][]protocols.Event, len(ids))
 	costs := make([][]Work, len(ids))
-	err := parallel(len(ids), func(i int) error {
+	err := parallel.Each(len(ids), 1, func(i int) error {
 		runtime.LockOSThread() // its CPU time is measured
 		defer runtime.UnlockOSThread()
 		d := w.devices[ids[i]]
@@ -339,30 +338,3 @@ func (w *world) allRead() error {
 
 // contains reports whether a text stands in bytes as it is.
 func contains(b, text []byte) bool { return len(text) > 0 && bytes.Contains(b, text) }
-
-// parallel calls f(0) … f(n-1) on all cores and returns the first error.
-func parallel(n int, f func(i int) error) error {
-	var (
-		wg    sync.WaitGroup
-		next  atomic.Int64
-		once  sync.Once
-		first error
-		stop  atomic.Bool
-	)
-	for range min(runtime.GOMAXPROCS(0), n) {
-		wg.Go(func() {
-			for !stop.Load() {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := f(i); err != nil {
-					once.Do(func() { first = err })
-					stop.Store(true)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
-}

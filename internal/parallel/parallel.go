@@ -1,4 +1,6 @@
-package treekem
+// Package parallel spreads work that only computes over all cores, and ends
+// before the call returns.
+package parallel
 
 import (
 	"runtime"
@@ -6,17 +8,17 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls f for each i below n, on all cores, and returns the error for
+// Each calls f for each i below n, on all cores, and returns the error for
 // the least i that gives one: the same error whatever the timing. Later calls
 // may be left out then. Indices are handed out in chunks, to amortize short
 // calls.
-func parallel(n, chunk int, f func(i int) error) error {
-	return parallelWorkers(n, chunk, func() func(int) error { return f })
+func Each(n, chunk int, f func(i int) error) error {
+	return Workers(n, chunk, func() func(int) error { return f })
 }
 
-// parallelWorkers is parallel with a function for each worker, so that each can
+// Workers is Each with a function for each worker, so that each can
 // have its own scratch space.
-func parallelWorkers(n, chunk int, worker func() func(i int) error) error {
+func Workers(n, chunk int, worker func() func(i int) error) error {
 	workers := min(runtime.GOMAXPROCS(0), (n+chunk-1)/chunk)
 	if workers <= 1 {
 		f := worker()
@@ -27,17 +29,17 @@ func parallelWorkers(n, chunk int, worker func() func(i int) error) error {
 		}
 		return nil
 	}
-	run := parallelRun{n: n, chunk: chunk}
-	run.failed.Store(int64(n))
+	r := run{n: n, chunk: chunk}
+	r.failed.Store(int64(n))
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() { run.work(worker()) })
+		wg.Go(func() { r.work(worker()) })
 	}
 	wg.Wait()
-	return run.err
+	return r.err
 }
 
-type parallelRun struct {
+type run struct {
 	n, chunk int
 	next     atomic.Int64
 	failed   atomic.Int64 // the least index that failed, n if none
@@ -45,7 +47,7 @@ type parallelRun struct {
 	err      error
 }
 
-func (r *parallelRun) work(f func(i int) error) {
+func (r *run) work(f func(i int) error) {
 	for {
 		end := int(r.next.Add(int64(r.chunk)))
 		// Chunks are handed out in order, so whatever is below a failure is
@@ -65,7 +67,7 @@ func (r *parallelRun) work(f func(i int) error) {
 	}
 }
 
-func (r *parallelRun) fail(i int64, err error) {
+func (r *run) fail(i int64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if i < r.failed.Load() {
