@@ -351,3 +351,28 @@ func TestStrings(t *testing.T) {
 		}
 	}
 }
+
+func TestExternalSenderBytes(t *testing.T) {
+	sender := &ExternalSender{SignatureKey: []byte("key"), Credential: treekem.BasicCredential([]byte("id"))}
+	data, err := sender.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := unhex(t, "03 6b6579 0001 02 6964"); !bytes.Equal(data, want) {
+		t.Fatalf("an external sender is %x, want %x", data, want)
+	}
+	got, err := ParseExternalSender(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.SignatureKey, sender.SignatureKey) || !got.Credential.Equal(sender.Credential) {
+		t.Errorf("parsed %v", got)
+	}
+	for _, bad := range [][]byte{nil, data[:len(data)-1], append(bytes.Clone(data), 0)} {
+		got, err := ParseExternalSender(bad)
+		if err == nil || got != nil {
+			t.Fatalf("%x is accepted: %v", bad, got)
+		}
+		wantIs(t, err, mls.ErrMalformed)
+	}
+}

@@ -30,6 +30,20 @@ func (e *ExternalSender) Decode(r *wire.Reader) {
 	e.Credential.Decode(r)
 }
 
+// Bytes returns the wire form of one sender, by which it can make itself known
+// to a group: a list of senders is what EncodeExternalSenders writes.
+func (e *ExternalSender) Bytes() ([]byte, error) { return wire.Marshal(e) }
+
+// ParseExternalSender reads the wire form of one sender and refuses trailing
+// bytes. Neither key nor credential is verified.
+func ParseExternalSender(data []byte) (*ExternalSender, error) {
+	e := new(ExternalSender)
+	if err := wire.Unmarshal(data, e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
 // externalSenders is the body of the external_senders extension.
 //
 //	ExternalSender external_senders<V>;

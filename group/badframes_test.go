@@ -442,7 +442,10 @@ func TestRemovedMember(t *testing.T) {
 				_, _, err := c.g.Branch(c.cfg, group.BranchOptions{Identity: c.identity(), KeyPackages: []*treekem.KeyPackage{kp}})
 				return err
 			},
-			"Reinitialize": func() error { _, _, err := c.g.Reinitialize(c.cfg, c.identity(), nil); return err },
+			"Reinitialize": func() error {
+				_, _, err := c.g.Reinitialize(c.cfg, group.ReinitializeOptions{Identity: c.identity()})
+				return err
+			},
 		} {
 			if err := unchanged(t, c, call); !errors.Is(err, mls.ErrRemoved) {
 				t.Fatalf("%s: %v", name, err)

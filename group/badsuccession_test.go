@@ -166,7 +166,7 @@ func TestSuccessionRefusedBySender(t *testing.T) {
 	assertRule(t, err, "11.3/members")
 	reinitialize := func(clients ...*client) error {
 		return unchanged(t, c, func() error {
-			_, _, err := c.g.Reinitialize(c.cfg, sc.client("member 0").identity(), keyPackages(clients...))
+			_, _, err := c.g.Reinitialize(c.cfg, group.ReinitializeOptions{Identity: sc.client("member 0").identity(), KeyPackages: keyPackages(clients...)})
 			return err
 		})
 	}
@@ -179,7 +179,7 @@ func TestSuccessionRefusedBySender(t *testing.T) {
 	p := group.ReInitProposal([]byte("next"), sc.suite.ID(), nil)
 	p.ReInit.Version = 2
 	bad.m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{p}}, bad.m[1:])
-	if _, _, err := bad.m[0].g.Reinitialize(bad.cfg, sc.client("member 0").identity(), nil); !errors.Is(err, mls.ErrUnsupported) {
+	if _, _, err := bad.m[0].g.Reinitialize(bad.cfg, group.ReinitializeOptions{Identity: sc.client("member 0").identity()}); !errors.Is(err, mls.ErrUnsupported) {
 		t.Fatalf("a version that is not there: %v", err)
 	}
 }

@@ -21,9 +21,9 @@ type Group struct {
 	// updates are the private halves of own Update proposals of this epoch, by
 	// encryption key.
 	updates map[string]ownUpdate
-	// sent are the SHA-256 of own handshake messages of this epoch, to know
+	// sent are own handshake messages of this epoch by their SHA-256, to know
 	// them when they are echoed.
-	sent map[[sha256.Size]byte]framing.ContentType
+	sent map[[sha256.Size]byte]sent
 	// past are the epochs whose late messages can still be read, newest first.
 	past []*pastEpoch
 	// welcomed is set once a commit without a path has welcomed somebody in
@@ -40,6 +40,12 @@ type secrets struct {
 	ratchets *keyschedule.SecretTree
 	private  *treekem.Private
 	signer   mls.Signer
+}
+
+// sent is what is remembered of an own handshake message.
+type sent struct {
+	kind framing.ContentType
+	ref  []byte // of a proposal
 }
 
 type ownUpdate struct {
@@ -237,9 +243,9 @@ func (g *Group) forgetEpoch() {
 	g.proposals, g.updates, g.sent, g.welcomed = cache{}, nil, nil, false
 }
 
-func (g *Group) remember(message []byte, kind framing.ContentType) {
+func (g *Group) remember(hash [sha256.Size]byte, m sent) {
 	if g.sent == nil {
-		g.sent = make(map[[sha256.Size]byte]framing.ContentType)
+		g.sent = make(map[[sha256.Size]byte]sent)
 	}
-	g.sent[sha256.Sum256(message)] = kind
+	g.sent[hash] = m
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/treekem/mls/group"
 	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
+	"github.com/treekem/mls/treekem"
 )
 
 func eachSuite(t *testing.T, f func(t *testing.T, s *mls.Suite)) {
@@ -123,7 +124,7 @@ func TestReInitAndBranch(t *testing.T) {
 	for i := range n {
 		n[i] = newClient(t, p384, config(), m[i].name)
 	}
-	g, welcome, err = m[2].g.Reinitialize(config(), n[2].identity(), keyPackages(n[0], n[1]))
+	g, welcome, err = m[2].g.Reinitialize(config(), group.ReinitializeOptions{Identity: n[2].identity(), KeyPackages: keyPackages(n[0], n[1])})
 	check(t, err)
 	n[2].g = g
 	for i := range 2 {
@@ -131,6 +132,50 @@ func TestReInitAndBranch(t *testing.T) {
 	}
 	agree(t, n...)
 	talk(t, n...)
+}
+
+// TestSuccessionWithoutPathAndTree: the first commit of a successor leaves out
+// what a commit can leave out.
+func TestSuccessionWithoutPathAndTree(t *testing.T) {
+	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
+	m := newGroup(t, s, config(), 2)
+	m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{group.ReInitProposal([]byte("next"), s.ID(), nil)}}, m[1:])
+	for name, succeed := range map[string]func(self, other *client, bare bool) (*group.Group, []byte, error){
+		"branch": func(self, other *client, bare bool) (*group.Group, []byte, error) {
+			return m[0].g.Branch(config(), group.BranchOptions{
+				Identity: self.identity(), KeyPackages: keyPackages(other), OmitPath: bare, TreeApart: bare,
+			})
+		},
+		"reinit": func(self, other *client, bare bool) (*group.Group, []byte, error) {
+			return m[0].g.Reinitialize(config(), group.ReinitializeOptions{
+				Identity: self.identity(), KeyPackages: keyPackages(other), OmitPath: bare, TreeApart: bare,
+			})
+		},
+	} {
+		size := make(map[bool]int)
+		for _, bare := range []bool{false, true} {
+			n := []*client{newClient(t, s, config(), m[0].name), newClient(t, s, config(), m[1].name)}
+			g, welcome, err := succeed(n[0], n[1], bare)
+			check(t, err)
+			n[0].g = g
+			size[bare] = len(welcome)
+			opt := group.JoinOptions{Predecessor: m[1].g}
+			if bare {
+				assertRule(t, n[1].join(welcome, opt), "12.4.3.1/tree-absent")
+				opt.RatchetTree = must[[]byte](t)(g.Tree().Bytes())
+			}
+			check(t, n[1].join(welcome, opt))
+			agree(t, n...)
+			talk(t, n...)
+			leaf, _ := g.Tree().Leaf(g.OwnLeaf())
+			if path := leaf.Source == treekem.SourceCommit; path == bare {
+				t.Errorf("%s: a path: %v, asked to omit it: %v", name, path, bare)
+			}
+		}
+		if size[true] >= size[false] {
+			t.Errorf("%s: %d bytes without path and tree, %d with", name, size[true], size[false])
+		}
+	}
 }
 
 func TestLostRaceAndEcho(t *testing.T) {

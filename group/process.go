@@ -43,6 +43,9 @@ type OwnMessage struct {
 	// epoch, byte by byte. It is false for application messages, which are not
 	// remembered, and for what another copy of this state has sent.
 	Known bool
+	// Ref is the reference of a known proposal, by which it can be committed
+	// (RFC 9420, Section 5.2); nil for anything else.
+	Ref []byte
 }
 
 // Duplicate is a message that was processed before, or whose key is no longer
@@ -134,8 +137,11 @@ func (g *Group) processPublic(m *framing.PublicMessage, message []byte) (Receive
 
 // own recognizes an echo.
 func (g *Group) own(message []byte, kind framing.ContentType) *OwnMessage {
-	sent, known := g.sent[sha256.Sum256(message)]
-	return &OwnMessage{ContentType: kind, Known: known && sent == kind}
+	m, ok := g.sent[sha256.Sum256(message)]
+	if !ok || m.kind != kind {
+		return &OwnMessage{ContentType: kind}
+	}
+	return &OwnMessage{ContentType: kind, Known: true, Ref: bytes.Clone(m.ref)}
 }
 
 // errStaged ends the opening of a commit without using up its key: that happens

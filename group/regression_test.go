@@ -281,8 +281,14 @@ func TestOwnProposalAfterRestart(t *testing.T) {
 		update := must[[]byte](t)(m[1].g.ProposeUpdate(group.UpdateOptions{}))
 		remove := must[[]byte](t)(m[1].g.Propose(group.RemoveProposal(2), nil))
 		m[1].g = must[*group.Group](t)(group.Restore(cfg, state(t, m[1]), m[1].signer))
-		if own, ok := must[group.Received](t)(m[1].g.Process(update)).(*group.OwnMessage); !ok || !own.Known {
-			t.Fatal("an own proposal is not known after a restart")
+		for i, message := range [][]byte{update, remove} {
+			own, ok := must[group.Received](t)(m[1].g.Process(message)).(*group.OwnMessage)
+			if !ok || !own.Known {
+				t.Fatal("an own proposal is not known after a restart")
+			}
+			if want := m[1].g.Proposals()[i].Ref; !bytes.Equal(own.Ref, want) {
+				t.Fatalf("the reference of an own proposal is %x, want %x", own.Ref, want)
+			}
 		}
 		deliver(t, update, m[0])
 		deliver(t, remove, m[0])

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"crypto/sha256"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -83,7 +84,13 @@ func (g *Group) protect(ac *framing.AuthenticatedContent) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.remember(message, ac.Content.ContentType)
+	m := sent{kind: ac.Content.ContentType}
+	if m.kind == framing.ContentProposal {
+		if m.ref, err = ac.ProposalRef(g.suite); err != nil {
+			return nil, err
+		}
+	}
+	g.remember(sha256.Sum256(message), m)
 	return message, nil
 }
 

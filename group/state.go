@@ -16,8 +16,19 @@ import (
 	"github.com/treekem/mls/treekem"
 )
 
-// stateVersion is the version of the saved form.
-const stateVersion = 1
+// stateVersion is the version of the saved form that is written; those from
+// oldestState on are read. Version 2 brought savedSent.Ref.
+const (
+	stateVersion = 2
+	oldestState  = 1
+)
+
+func checkVersion(v uint) error {
+	if v < oldestState || v > stateVersion {
+		return fmt.Errorf("%w: a saved state of version %d", mls.ErrUnsupported, v)
+	}
+	return nil
+}
 
 // savedGroup is the saved form of a Group: deterministic CBOR, its wire
 // structures in the RFC's own encoding. New fields are added under new keys and
@@ -56,6 +67,7 @@ type savedUpdate struct {
 type savedSent struct {
 	Hash []byte `cbor:"1,keyasint"`
 	Kind uint8  `cbor:"2,keyasint"`
+	Ref  []byte `cbor:"3,keyasint,omitempty"`
 }
 
 type savedPast struct {
@@ -101,8 +113,8 @@ func (g *Group) save(apart bool) ([]byte, error) {
 		saved.Updates = append(saved.Updates, savedUpdate{Key: u.key.Secret().UnsafeBytes(), SignatureKey: u.signer.Public()})
 	}
 	slices.SortFunc(saved.Updates, func(a, b savedUpdate) int { return bytes.Compare(a.Key, b.Key) })
-	for hash, kind := range g.sent {
-		saved.Sent = append(saved.Sent, savedSent{hash[:], uint8(kind)})
+	for hash, m := range g.sent {
+		saved.Sent = append(saved.Sent, savedSent{hash[:], uint8(m.kind), m.ref})
 	}
 	slices.SortFunc(saved.Sent, func(a, b savedSent) int { return bytes.Compare(a.Hash, b.Hash) })
 	for _, p := range g.past {
@@ -208,8 +220,8 @@ func restore(cfg Config, saved []byte, tree *treekem.Tree, signers []mls.Signer)
 	if err := state.Unmarshal(saved, &s); err != nil {
 		return nil, err
 	}
-	if s.Version != stateVersion {
-		return nil, mls.ErrUnsupported
+	if err := checkVersion(s.Version); err != nil {
+		return nil, err
 	}
 	g := &Group{cfg: cfg, removed: s.Removed, welcomed: s.Welcomed}
 	if g.view, g.secrets, err = restoreEpoch(&cfg, &s.Epoch, tree, s.Removed, signers); err != nil {
@@ -335,10 +347,7 @@ func (g *Group) restoreProposals(s *savedGroup, signers []mls.Signer) error {
 		if len(m.Hash) != sha256.Size {
 			return mls.ErrMalformed
 		}
-		if g.sent == nil {
-			g.sent = make(map[[sha256.Size]byte]framing.ContentType)
-		}
-		g.sent[[sha256.Size]byte(m.Hash)] = framing.ContentType(m.Kind)
+		g.remember([sha256.Size]byte(m.Hash), sent{framing.ContentType(m.Kind), m.Ref})
 	}
 	return nil
 }
@@ -436,8 +445,8 @@ func (g *Group) restoreStaged(saved []byte, tree *treekem.Tree, signers []mls.Si
 	if err := state.Unmarshal(saved, &s); err != nil {
 		return nil, err
 	}
-	if s.Version != stateVersion {
-		return nil, mls.ErrUnsupported
+	if err := checkVersion(s.Version); err != nil {
+		return nil, err
 	}
 	if !bytes.Equal(s.Base, g.contextBytes) {
 		return nil, mls.ErrWrongEpoch

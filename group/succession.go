@@ -19,6 +19,26 @@ type BranchOptions struct {
 	KeyPackages []*treekem.KeyPackage
 	// Extensions are the group context's.
 	Extensions []mls.Extension
+	// OmitPath leaves out the path of the subgroup's first commit, as
+	// CommitOptions.OmitPath does.
+	OmitPath bool
+	// TreeApart leaves the ratchet tree out of the Welcome: joiners need it
+	// from elsewhere.
+	TreeApart bool
+}
+
+// ReinitializeOptions says with whom to reinitialize a group.
+type ReinitializeOptions struct {
+	// Identity is ours in the new group.
+	Identity Identity
+	// KeyPackages are fresh ones, of the new cipher suite, of all other members.
+	KeyPackages []*treekem.KeyPackage
+	// OmitPath leaves out the path of the new group's first commit, as
+	// CommitOptions.OmitPath does.
+	OmitPath bool
+	// TreeApart leaves the ratchet tree out of the Welcome: joiners need it
+	// from elsewhere.
+	TreeApart bool
 }
 
 // Branch makes a subgroup of the group's members with the same version and
@@ -29,14 +49,15 @@ func (g *Group) Branch(cfg Config, opt BranchOptions) (*Group, []byte, error) {
 		return nil, nil, err
 	}
 	create := CreateOptions{GroupID: opt.GroupID, Identity: opt.Identity, Extensions: opt.Extensions}
-	return g.succeed(cfg, g.suite, keyschedule.UsageBranch, create, opt.KeyPackages)
+	commit := CommitOptions{OmitPath: opt.OmitPath, TreeApart: opt.TreeApart}
+	return g.succeed(cfg, g.suite, keyschedule.UsageBranch, create, opt.KeyPackages, commit)
 }
 
 // Reinitialize makes the group that a committed ReInit asks for, with the same
-// members (RFC 9420, Section 11.2). Any member can do it. keyPackages are fresh
-// ones, of the new cipher suite, of all other members. It returns the new group
-// in epoch 1, and the Welcome for them, an encoded MLSMessage.
-func (g *Group) Reinitialize(cfg Config, id Identity, keyPackages []*treekem.KeyPackage) (*Group, []byte, error) {
+// members (RFC 9420, Section 11.2). Any member can do it. It returns the new
+// group in epoch 1, and the Welcome for its other members, an encoded
+// MLSMessage.
+func (g *Group) Reinitialize(cfg Config, opt ReinitializeOptions) (*Group, []byte, error) {
 	if err := g.usable(); err != nil {
 		return nil, nil, err
 	}
@@ -50,21 +71,22 @@ func (g *Group) Reinitialize(cfg Config, id Identity, keyPackages []*treekem.Key
 	if g.reinit.Version != mls.MLS10 {
 		return nil, nil, mls.ErrUnsupported
 	}
-	create := CreateOptions{GroupID: g.reinit.GroupID, Identity: id, Extensions: g.reinit.Extensions}
+	create := CreateOptions{GroupID: g.reinit.GroupID, Identity: opt.Identity, Extensions: g.reinit.Extensions}
 	if create.GroupID == nil {
 		create.GroupID = []byte{}
 	}
-	return g.succeed(cfg, suite, keyschedule.UsageReInit, create, keyPackages)
+	commit := CommitOptions{OmitPath: opt.OmitPath, TreeApart: opt.TreeApart}
+	return g.succeed(cfg, suite, keyschedule.UsageReInit, create, opt.KeyPackages, commit)
 }
 
-// succeed creates a group that is linked to this one by its resumption PSK.
-func (g *Group) succeed(cfg Config, suite *mls.Suite, usage keyschedule.ResumptionUsage, create CreateOptions, kps []*treekem.KeyPackage) (*Group, []byte, error) {
+// succeed creates a group that is linked to this one by its resumption PSK. opt
+// is how its first commit is made.
+func (g *Group) succeed(cfg Config, suite *mls.Suite, usage keyschedule.ResumptionUsage, create CreateOptions, kps []*treekem.KeyPackage, opt CommitOptions) (*Group, []byte, error) {
 	n, err := New(cfg, suite, create)
 	if err != nil {
 		return nil, nil, err
 	}
 	id := resumptionID(suite, usage, g.context.GroupID, g.context.Epoch)
-	var opt CommitOptions
 	for _, kp := range kps {
 		opt.Proposals = append(opt.Proposals, AddProposal(kp))
 	}

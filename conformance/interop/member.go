@@ -140,16 +140,6 @@ func (m *member) merge(s *group.Staged) error {
 	return nil
 }
 
-// proposed notes an own proposal's reference, by which it can be committed.
-func (m *member) proposed(message []byte, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
-	}
-	all := m.group.Proposals()
-	m.refs[string(message)] = all[len(all)-1].Ref
-	return message, nil
-}
-
 // reference is what a commit calls a proposal, which is processed unless it has
 // been before.
 func (m *member) reference(message []byte) ([]byte, error) {
@@ -160,12 +150,18 @@ func (m *member) reference(message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, ok := r.(*group.ReceivedProposal)
-	if !ok {
+	var ref []byte
+	switch r := r.(type) {
+	case *group.ReceivedProposal:
+		ref = r.Ref
+	case *group.OwnMessage:
+		ref = r.Ref
+	}
+	if ref == nil {
 		return nil, unexpected(r, "a proposal")
 	}
-	m.refs[string(message)] = p.Ref
-	return p.Ref, nil
+	m.refs[string(message)] = ref
+	return ref, nil
 }
 
 // follow processes the proposals that somebody's commit refers to, and the

@@ -173,7 +173,9 @@ func (s *service) ReInitWelcome(_ context.Context, r *mlsclient.ReInitWelcomeReq
 	old := next.old
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	g, welcome, err := old.group.Reinitialize(old.cfg, identity(old.name, next.private.Signer), kps)
+	g, welcome, err := old.group.Reinitialize(old.cfg, group.ReinitializeOptions{
+		Identity: identity(old.name, next.private.Signer), KeyPackages: kps, OmitPath: !r.ForcePath, TreeApart: r.ExternalTree,
+	})
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -227,6 +229,7 @@ func (s *service) CreateBranch(_ context.Context, r *mlsclient.CreateBranchReque
 	defer m.mu.Unlock()
 	g, welcome, err := m.group.Branch(m.cfg, group.BranchOptions{
 		GroupID: orEmpty(r.GroupId), Identity: identity(m.name, m.signer), KeyPackages: kps, Extensions: exts,
+		OmitPath: !r.ForcePath, TreeApart: r.ExternalTree,
 	})
 	if err != nil {
 		return nil, refuse(err)

@@ -7,7 +7,6 @@ import (
 	"github.com/treekem/mls/conformance/interop/internal/mlsclient"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
-	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -51,19 +50,13 @@ func (s *service) CreateExternalSigner(_ context.Context, r *mlsclient.CreateExt
 	if err != nil {
 		return nil, refuse(err)
 	}
-	sender, err := wire.Marshal(&framing.ExternalSender{
+	sender, err := (&framing.ExternalSender{
 		SignatureKey: signer.Public(), Credential: treekem.BasicCredential(r.Identity),
-	})
+	}).Bytes()
 	if err != nil {
 		return nil, refuse(err)
 	}
 	return &mlsclient.CreateExternalSignerResponse{SignerId: s.put(&outsider{suite, signer}), ExternalSender: sender}, nil
-}
-
-func decodeExternalSender(data []byte) (framing.ExternalSender, error) {
-	var sender framing.ExternalSender
-	err := wire.Unmarshal(data, &sender)
-	return sender, err
 }
 
 // ExternalSignerProposal proposes from outside of the group.

@@ -90,7 +90,7 @@ func (s *service) propose(id uint32, d *mlsclient.ProposalDescription) (*mlsclie
 	if err != nil {
 		return nil, refuse(err)
 	}
-	return proposalResponse(m.proposed(m.group.Propose(p, nil)))
+	return proposalResponse(m.group.Propose(p, nil))
 }
 
 func proposalResponse(message []byte, err error) (*mlsclient.ProposalResponse, error) {
@@ -112,7 +112,7 @@ func (s *service) UpdateProposal(_ context.Context, r *mlsclient.UpdateProposalR
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	return proposalResponse(m.proposed(m.group.ProposeUpdate(group.UpdateOptions{})))
+	return proposalResponse(m.group.ProposeUpdate(group.UpdateOptions{}))
 }
 
 // RemoveProposal proposes to remove the member of an identity.
@@ -152,7 +152,7 @@ func (s *service) AddExternalSigner(_ context.Context, r *mlsclient.AddExternalS
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	sender, err := decodeExternalSender(r.ExternalSender)
+	sender, err := framing.ParseExternalSender(r.ExternalSender)
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -165,8 +165,8 @@ func (s *service) AddExternalSigner(_ context.Context, r *mlsclient.AddExternalS
 	} else if senders, err = framing.DecodeExternalSenders(exts[at].Data); err != nil {
 		return nil, refuse(err)
 	}
-	if exts[at].Data, err = framing.EncodeExternalSenders(append(senders, sender)); err != nil {
+	if exts[at].Data, err = framing.EncodeExternalSenders(append(senders, *sender)); err != nil {
 		return nil, refuse(err)
 	}
-	return proposalResponse(m.proposed(m.group.Propose(group.ExtensionsProposal(exts), nil)))
+	return proposalResponse(m.group.Propose(group.ExtensionsProposal(exts), nil))
 }
