@@ -12,8 +12,9 @@
 // undo. Every node keeps what its subtree amounts to: its tree hash, the number
 // of members below, the size of its resolution, and what all members below
 // support. A rule that speaks of all members is therefore answered at the root.
-// Whether a key is in use already (RFC 9420, Section 7.3) is answered by an
-// index that is as immutable and as shared as the tree.
+// Whether a key is in use already (RFC 9420, Section 7.3) is answered by a
+// table that the trees which come from one share; it only grows, and what it
+// says is compared with the tree at hand.
 //
 // The array of RFC 9420, Appendix C is the wire form only: [ParseTree] and
 // [Tree.Bytes].

@@ -212,23 +212,24 @@ func (e *Editor) Done() (*Tree, error) {
 	slices.SortFunc(changes, func(a, b *leafChange) int { return int(int64(a.leaf) - int64(b.leaf)) })
 
 	t := &Tree{suite: e.t.suite, blanks: e.t.blanks}
-	r := rebuild{forge: e.t.forge(), keys: e.t.editKeys(), keptWidth: e.width}
+	r := rebuild{forge: e.t.forge(), keptWidth: e.width}
 	t.width = max(e.t.width, widthFor(changes[len(changes)-1].leaf))
 	t.root = r.extended(e.t, t.width, changes)
 	t.truncate()
+	keys := newKeys{tree: t}
 	var set []mls.LeafIndex
 	for _, c := range changes {
 		if c.raw != "" {
-			if err := r.keys.addLeaf(t, c.leaf, c.raw); err != nil {
-				return nil, err
-			}
+			keys.leaf(c.leaf, c.raw)
 			set = append(set, c.leaf)
 		}
+	}
+	if err := keys.install(e.t); err != nil {
+		return nil, err
 	}
 	if err := t.checkAgreement(set); err != nil {
 		return nil, err
 	}
-	r.keys.install(t)
 	return t, nil
 }
 
@@ -250,7 +251,6 @@ func (t *Tree) truncate() {
 // A rebuild makes the nodes above changed leaves anew, each once.
 type rebuild struct {
 	*forge
-	keys      *keyEdit
 	keptWidth uint32 // the width that the removes leave
 }
 
@@ -292,7 +292,7 @@ func (r *rebuild) subtree(n *node, x NodeIndex, changes []*leafChange) *node {
 	}
 	raw := n.raw(r.nh)
 	if x.IsLeaf() {
-		return r.changedLeaf(x, raw, changes[0])
+		return r.changedLeaf(x, changes[0])
 	}
 	var left, right *node
 	if n != nil {
@@ -304,10 +304,7 @@ func (r *rebuild) subtree(n *node, x NodeIndex, changes []*leafChange) *node {
 	return r.parent(x, r.changedParent(x, raw, changes), left, right)
 }
 
-func (r *rebuild) changedLeaf(x NodeIndex, old string, c *leafChange) *node {
-	if old != "" {
-		r.keys.removeLeaf(x, old)
-	}
+func (r *rebuild) changedLeaf(x NodeIndex, c *leafChange) *node {
 	if c.raw == "" {
 		return nil
 	}
@@ -330,7 +327,6 @@ func (r *rebuild) changedParent(x NodeIndex, old string, changes []*leafChange) 
 		added[k] = c.leaf
 	}
 	if blank {
-		r.keys.removeParent(x, old)
 		return ""
 	}
 	key, parentHash, unmerged := parentFields(old)

@@ -2,113 +2,107 @@ package treekem
 
 import (
 	"fmt"
-	"maps"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/treekem/mls"
 	"pgregory.net/rapid"
 )
 
-// entriesOf returns everything in an index.
-func entriesOf(ix keyIndex) []indexEntry {
-	var out []indexEntry
-	ix.all(func(e indexEntry) { out = append(out, e) })
-	slices.Sort(out)
-	return out
-}
-
-// checkShape checks that every entry is where it is looked for, and that
-// buckets are neither too full nor, since the last edit, needlessly split.
-func checkShape(t tb, ix keyIndex) {
-	t.Helper()
-	var walk func(n *indexNode, depth int, prefix uint32) int
-	walk = func(n *indexNode, depth int, prefix uint32) int {
-		if n == nil {
-			return 0
-		}
-		if n.bucket() {
-			if len(n.entries) == 0 || len(n.entries) > maxBucket && depth < maxDepth {
-				t.Fatalf("bucket of %d entries at depth %d", len(n.entries), depth)
-			}
-			for _, e := range n.entries {
-				if depth > 0 && e.fingerprint()>>(32-indexBits*depth) != prefix {
-					t.Fatalf("entry %x in a bucket for %x", e, prefix)
-				}
-			}
-			return len(n.entries)
-		}
-		total, buckets := 0, true
-		for i, k := range n.kids {
-			buckets = buckets && (k == nil || k.bucket())
-			total += walk(k, depth+1, prefix<<indexBits|uint32(i))
-		}
-		if buckets && total <= minBucket {
-			t.Fatalf("%d entries split at depth %d", total, depth)
-		}
-		return total
-	}
-	walk(ix.root, 0, 0)
-}
-
-// TestIndexAgainstMap edits indices in batches: each is what a map says, and
-// none changes when another is made from it.
-func TestIndexAgainstMap(t *testing.T) {
+// TestKeyTable adds entries in batches and looks each of them up.
+func TestKeyTable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		// Few fingerprints, to have equal ones and deep buckets.
-		fps := rapid.SampledFrom([]uint32{4, 1 << 12, 1<<32 - 1}).Draw(t, "fingerprints")
-		draw := rapid.Uint32Range(0, fps)
-		want := map[indexEntry]bool{}
-		var ix keyIndex
-		type version struct {
-			ix   keyIndex
-			want []indexEntry
-		}
-		var versions []version
-		next := NodeIndex(0)
-		for range rapid.IntRange(1, 20).Draw(t, "batches") {
-			e := ix.edit()
-			grow := rapid.Bool().Draw(t, "grow")
-			for range rapid.IntRange(1, 100).Draw(t, "changes") {
-				if grow || len(want) == 0 || rapid.IntRange(0, 3).Draw(t, "insert") == 0 {
-					fp := draw.Draw(t, "fingerprint")
-					e.insert(fp, next)
-					want[newEntry(fp, next)] = true
-					next++
-				} else {
-					entries := slices.Sorted(maps.Keys(want))
-					gone := rapid.SampledFrom(entries).Draw(t, "gone")
-					e.remove(gone.fingerprint(), gone.node())
-					delete(want, gone)
+		// Few fingerprints, to have equal ones and full neighbourhoods; the
+		// greatest ones, to go round the end.
+		fp := rapid.OneOf(rapid.Uint32Range(1, 4), rapid.Uint32Range(1<<32-4, 1<<32-1), rapid.Uint32Min(1))
+		entry := rapid.Custom(func(t *rapid.T) indexEntry {
+			return newEntry(fp.Draw(t, "fingerprint"), NodeIndex(rapid.Uint32Range(0, 9).Draw(t, "node")))
+		})
+		batches := rapid.SliceOfN(rapid.SliceOfN(entry, 0, 60), 1, 8).Draw(t, "batches")
+		k := newKeyTable(nil)
+		want := map[uint32][]NodeIndex{}
+		count := 0
+		for _, b := range batches {
+			k.add(b)
+			for _, e := range b {
+				if nodes := want[e.fingerprint()]; !slices.Contains(nodes, e.node()) {
+					want[e.fingerprint()] = append(nodes, e.node())
+					count++
 				}
 			}
-			ix = e.done()
-			checkShape(t, ix)
-			versions = append(versions, version{ix, slices.Sorted(maps.Keys(want))})
 		}
-		for _, v := range versions {
-			if !slices.Equal(entriesOf(v.ix), v.want) {
-				t.Fatalf("index of %d entries, want %d", len(entriesOf(v.ix)), len(v.want))
-			}
-			for _, e := range v.want {
-				if x, ok := v.ix.find(e.fingerprint(), func(x NodeIndex) bool { return x == e.node() }); !ok || x != e.node() {
-					t.Fatalf("entry %x is not found", e)
-				}
-			}
-			if _, ok := v.ix.find(fps, func(NodeIndex) bool { return false }); ok {
-				t.Fatal("found what does not match")
+		if k.len() != count || 5*count > 4*len(k.slots) {
+			t.Fatalf("%d entries in %d slots, want %d", k.len(), len(k.slots), count)
+		}
+		for fp, nodes := range want {
+			slices.Sort(nodes)
+			if got := slices.Sorted(slices.Values(k.candidates(nil, fp))); !slices.Equal(got, nodes) {
+				t.Fatalf("fingerprint %d is at %v, want %v", fp, got, nodes)
 			}
 		}
-		all := slices.Collect(maps.Keys(want))
-		built := keyIndex{buildIndex(all, 0, 0)}
-		if !slices.Equal(entriesOf(built), slices.Sorted(maps.Keys(want))) {
-			t.Fatal("the index built at once differs")
-		}
-		e := built.edit()
-		e.remove(7, next+1) // absent
-		if !slices.Equal(entriesOf(e.done()), entriesOf(built)) {
-			t.Fatal("removing an absent entry changes the index")
+		if got := k.candidates(nil, 77); len(want[77]) == 0 && len(got) != 0 {
+			t.Fatalf("a fingerprint that is not there is at %v", got)
 		}
 	})
+}
+
+// TestTablesAreShared: the trees that come from one have its tables, until too
+// much in them is stale, and each finds its own keys and no others.
+func TestTablesAreShared(t *testing.T) {
+	s := suite1(t)
+	g := full(t, s, 8)
+	first := g.tree
+	trees, shared := []*Tree{first}, 0
+	for i := range 60 {
+		p := must[*Path](t)(g.newPath(0))
+		if i%3 == 0 { // staged and dropped
+			continue
+		}
+		if p.Tree().enc == g.tree.enc {
+			shared++
+		}
+		g.tree = p.Tree()
+		trees = append(trees, g.tree)
+	}
+	if shared < 20 || shared == 40 {
+		t.Errorf("%d of 40 trees have the tables of those they come from", shared)
+	}
+	if slots := len(g.tree.enc.slots); slots > 200 {
+		t.Errorf("a table of %d slots for 15 keys", slots)
+	}
+	for k, tree := range trees {
+		checkTree(t, tree)
+		if k == 0 {
+			continue
+		}
+		key, _ := tree.EncryptionKey(Root(8))
+		if _, ok := trees[k-1].FindEncryptionKey(key); ok {
+			t.Fatal("a tree has the root key of the next")
+		}
+	}
+}
+
+// TestTableOfManyStagers: trees are made from one by several goroutines at once.
+func TestTableOfManyStagers(t *testing.T) {
+	g := full(t, suite1(t), 8)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 10 {
+				p, err := g.newPath(mls.LeafIndex(i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := p.Tree().CheckAggregates(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	checkTree(t, g.tree)
 }
 
 // TestIndexHitIsVerified: an equal fingerprint alone finds nothing.
@@ -117,41 +111,35 @@ func TestIndexHitIsVerified(t *testing.T) {
 	key, _ := g.tree.EncryptionKey(3)
 	other := slices.Clone(key)
 	other[0] ^= 1
-	forged := *g.tree
-	e := forged.enc.edit()
-	e.insert(fingerprint(string(other)), 3)
-	forged.enc = e.done()
-	if x, ok := forged.FindEncryptionKey(other); ok {
+	g.tree.enc.add([]indexEntry{newEntry(fingerprint(string(other)), 3)})
+	if x, ok := g.tree.FindEncryptionKey(other); ok {
 		t.Errorf("a key that is nowhere is found at %d", x)
 	}
-	if x, ok := forged.FindEncryptionKey(key); !ok || x != 3 {
+	if x, ok := g.tree.FindEncryptionKey(key); !ok || x != 3 {
 		t.Errorf("the root's key is found at %d, %v", x, ok)
-	}
-	if err := forged.CheckAggregates(); err == nil {
-		t.Error("the check of aggregates passes a stale entry")
 	}
 }
 
-// TestIndexEditCost: a commit's worth of changes copies little of a large index.
-func TestIndexEditCost(t *testing.T) {
-	allocated := func(n int) uint64 {
+// TestTableCost: a commit's worth of new keys costs nothing in a large table.
+func TestTableCost(t *testing.T) {
+	for _, n := range []int{1 << 10, 1 << 18} {
 		entries := make([]indexEntry, n)
 		for i := range entries {
 			entries[i] = newEntry(fingerprint(fmt.Sprint(i)), NodeIndex(i))
 		}
-		ix := keyIndex{buildIndex(slices.Clone(entries), 0, 0)}
-		return allocatedBy(func() {
-			e := ix.edit()
-			for i := range 20 {
-				x := entries[i*(n/20)]
-				e.remove(x.fingerprint(), x.node())
-				e.insert(^x.fingerprint(), x.node())
-			}
-		})
+		k := newKeyTable(entries)
+		more := make([]indexEntry, 20)
+		for i := range more {
+			more[i] = newEntry(^entries[i].fingerprint()|1, NodeIndex(i))
+		}
+		if bytes := allocatedBy(func() { k.add(more) }); bytes > 1<<10 {
+			t.Errorf("20 new keys allocate %d bytes in a table of %d", bytes, n)
+		}
 	}
-	small, large := allocated(1<<10), allocated(1<<18)
-	t.Logf("%d bytes with 2^10 entries, %d with 2^18", small, large)
-	if large > 4*small {
-		t.Errorf("40 changes allocate %d bytes in 2^18 entries, %d in 2^10", large, small)
-	}
+}
+
+// newPath makes a path for the member at leaf i, who stays as it is.
+func (g *testGroup) newPath(i mls.LeafIndex) (*Path, error) {
+	leaf, _ := g.tree.Leaf(i)
+	return g.tree.NewPath(i, leaf, g.members[i].signer, testGroupID)
 }

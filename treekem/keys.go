@@ -1,58 +1,94 @@
 package treekem
 
 import (
+	"slices"
+
 	"github.com/treekem/mls"
 )
 
-// A keyEdit makes the key indices of a new tree from those of an old one.
-type keyEdit struct {
-	enc, sig *indexEdit
+// newKeys are the nodes of a new tree that come with new keys, in the order in
+// which they are checked.
+type newKeys struct {
+	tree     *Tree
+	enc, sig []indexEntry
 }
 
-func (t *Tree) editKeys() *keyEdit {
-	return &keyEdit{enc: t.enc.edit(), sig: t.sig.edit()}
+func (k *newKeys) leaf(i mls.LeafIndex, raw string) {
+	k.parent(LeafNodeIndex(i), raw)
+	k.sig = append(k.sig, newEntry(fingerprint(signatureKeyIn(raw)), LeafNodeIndex(i)))
 }
 
-// install ends the edit, giving t the indices.
-func (k *keyEdit) install(t *Tree) {
-	t.enc, t.sig = k.enc.done(), k.sig.done()
+func (k *newKeys) parent(x NodeIndex, raw string) {
+	k.enc = append(k.enc, newEntry(fingerprint(encryptionKeyIn(raw)), x))
 }
 
-// removeLeaf takes out the keys of an encoded leaf node.
-func (k *keyEdit) removeLeaf(x NodeIndex, raw string) {
-	k.enc.remove(fingerprint(encryptionKeyIn(raw)), x)
-	k.sig.remove(fingerprint(signatureKeyIn(raw)), x)
-}
-
-// removeParent takes out the key of an encoded parent node.
-func (k *keyEdit) removeParent(x NodeIndex, raw string) {
-	k.enc.remove(fingerprint(encryptionKeyIn(raw)), x)
-}
-
-// addLeaf enters the keys of leaf i of t, whose encoding is raw. No other node
-// may have them.
-func (k *keyEdit) addLeaf(t *Tree, i mls.LeafIndex, raw string) error {
-	enc, sig := encryptionKeyIn(raw), signatureKeyIn(raw)
-	if x, ok := t.findEncryptionKey(k.enc.view(), enc); ok {
-		return duplicateEncryptionKey(t, LeafNodeIndex(i), x)
+// install gives the tree the tables of old, which it comes from, with the new
+// keys in them, and checks that no other node of the tree has one of these.
+func (k *newKeys) install(old *Tree) error {
+	k.tree.enc, k.tree.sig = old.enc, old.sig
+	grown := old.enc.add(k.enc)
+	if old.sig.add(k.sig) || grown {
+		k.tree.dropStale()
 	}
-	if x, ok := t.findSignatureKey(k.sig.view(), sig); ok {
-		return duplicateSignatureKey(t, i, x.Leaf())
+	sig := k.sig
+	for at, e := range k.enc {
+		x, raw := e.node(), k.tree.rawAt(e.node())
+		if y, ok := k.tree.otherWith(encryptionKeyIn(raw), x, k.enc[at+1:]); ok {
+			return duplicateEncryptionKey(k.tree, x, y)
+		}
+		if !x.IsLeaf() {
+			continue
+		}
+		sig = sig[1:]
+		if y, ok := k.tree.otherSigner(signatureKeyIn(raw), x, sig); ok {
+			return duplicateSignatureKey(k.tree, x.Leaf(), y.Leaf())
+		}
 	}
-	k.enc.insert(fingerprint(enc), LeafNodeIndex(i))
-	k.sig.insert(fingerprint(sig), LeafNodeIndex(i))
 	return nil
 }
 
-// addParent enters the key of parent node x of t, whose encoding is raw. No
-// other node may have it.
-func (k *keyEdit) addParent(t *Tree, x NodeIndex, raw string) error {
-	key := encryptionKeyIn(raw)
-	if y, ok := t.findEncryptionKey(k.enc.view(), key); ok {
-		return duplicateEncryptionKey(t, x, y)
+// otherWith returns a node other than x, and none of those that are checked
+// later, with an encryption key.
+func (t *Tree) otherWith(key string, x NodeIndex, later []indexEntry) (NodeIndex, bool) {
+	return t.enc.find(key, func(y NodeIndex) bool {
+		return y != x && t.hasEncryptionKey(y, key) && !among(later, y)
+	})
+}
+
+// otherSigner is otherWith for signature keys.
+func (t *Tree) otherSigner(key string, x NodeIndex, later []indexEntry) (NodeIndex, bool) {
+	return t.sig.find(key, func(y NodeIndex) bool {
+		return y != x && t.hasSignatureKey(y, key) && !among(later, y)
+	})
+}
+
+func among(entries []indexEntry, x NodeIndex) bool {
+	return slices.ContainsFunc(entries, func(e indexEntry) bool { return e.node() == x })
+}
+
+// dropStale gives the tree tables of its own if many entries of those that it
+// shares are stale: more than one for two keys that a full tree has. The others
+// go on with theirs, which have grown: so that this costs O(n) once in O(n) new
+// keys, whoever stages them.
+func (t *Tree) dropStale() {
+	if t.enc.len() < 3*t.Members() && 2*t.sig.len() < 3*t.Members() {
+		return
 	}
-	k.enc.insert(fingerprint(key), x)
-	return nil
+	enc, sig := t.keyEntries()
+	t.enc, t.sig = newKeyTable(enc), newKeyTable(sig)
+}
+
+// keyEntries returns the entries of all keys in the tree.
+func (t *Tree) keyEntries() (enc, sig []indexEntry) {
+	members := t.Members()
+	enc, sig = make([]indexEntry, 0, 2*members), make([]indexEntry, 0, members)
+	t.eachNode(func(x NodeIndex, raw string) {
+		enc = append(enc, newEntry(fingerprint(encryptionKeyIn(raw)), x))
+		if x.IsLeaf() {
+			sig = append(sig, newEntry(fingerprint(signatureKeyIn(raw)), x))
+		}
+	})
+	return enc, sig
 }
 
 // duplicateEncryptionKey is the error for nodes x and y of t with one key.

@@ -251,18 +251,10 @@ func checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node, nh int) erro
 // indexKeys builds the indices of all keys, and checks that no two nodes have
 // the same one.
 func (t *Tree) indexKeys() error {
-	members := int(t.root.memberCount())
-	enc := make([]indexEntry, 0, 2*members)
-	sig := make([]indexEntry, 0, members)
-	t.eachNode(func(x NodeIndex, raw string) {
-		enc = append(enc, newEntry(fingerprint(encryptionKeyIn(raw)), x))
-		if x.IsLeaf() {
-			sig = append(sig, newEntry(fingerprint(signatureKeyIn(raw)), x))
-		}
-	})
-	owner := indexOwners.Add(1)
-	t.enc = keyIndex{buildIndex(enc, 0, owner)}
-	t.sig = keyIndex{buildIndex(sig, 0, owner)}
+	enc, sig := t.keyEntries()
+	slices.Sort(enc)
+	slices.Sort(sig)
+	t.enc, t.sig = newKeyTable(enc), newKeyTable(sig)
 	x, y, ok := t.duplicate(enc, encryptionKeyIn)
 	if ok {
 		return duplicateEncryptionKey(t, x, y)

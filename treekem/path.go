@@ -289,17 +289,14 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 	}
 	old := m.tree
 	t := &Tree{suite: old.suite, width: old.width, blanks: old.blanks}
-	keys := old.editKeys()
-	x := LeafNodeIndex(m.leaf)
-	if before := old.leafAt(m.leaf); before != "" {
-		keys.removeLeaf(x, before)
-	}
+	keys := newKeys{tree: t, enc: make([]indexEntry, 0, 1+len(m.steps))}
+	keys.leaf(m.leaf, string(raw))
 	v := viewLeaf(string(raw))
 	n := m.forge.leaf(m.leaf, string(raw), supportOf(&v))
 	for k := range m.steps {
 		s := &m.steps[k]
-		if before := s.node.raw(m.nh); before != "" {
-			keys.removeParent(s.x, before)
+		if m.raws[k] != "" {
+			keys.parent(s.x, m.raws[k])
 		}
 		if s.copath > s.x {
 			n = m.parent(s.x, m.raws[k], n, s.sibling)
@@ -308,20 +305,12 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 		}
 	}
 	t.root = n
-	if err := keys.addLeaf(t, m.leaf, string(raw)); err != nil {
+	if err := keys.install(old); err != nil {
 		return nil, err
-	}
-	for k := range m.steps {
-		if m.raws[k] != "" {
-			if err := keys.addParent(t, m.steps[k].x, m.raws[k]); err != nil {
-				return nil, err
-			}
-		}
 	}
 	if err := t.checkAgreement([]mls.LeafIndex{m.leaf}); err != nil {
 		return nil, err
 	}
-	keys.install(t)
 	return t, nil
 }
 
@@ -336,7 +325,7 @@ func (m *merge) checkNewKeys(leaf string) error {
 		if raw == "" {
 			continue
 		}
-		if x, ok := m.tree.findEncryptionKey(m.tree.enc, encryptionKeyIn(raw)); ok {
+		if x, ok := m.tree.findEncryptionKey(encryptionKeyIn(raw)); ok {
 			// RFC 9420, Section 12.4.2: no key of the UpdatePath appears in any
 			// node of the new ratchet tree.
 			return mls.InvalidAt(m.tree.culprit(m.leaf), "12.4.2", "path-key-in-tree",

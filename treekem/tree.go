@@ -13,9 +13,9 @@ import (
 type Tree struct {
 	suite  *mls.Suite
 	root   *node
-	width  uint32 // leaves, blank ones too: a power of two
-	enc    keyIndex
-	sig    keyIndex
+	width  uint32    // leaves, blank ones too: a power of two
+	enc    *keyTable // of encryption keys
+	sig    *keyTable // of signature keys
 	blanks *blankHalves
 }
 
@@ -31,12 +31,7 @@ func NewTree(s *mls.Suite, leaf *LeafNode) (*Tree, error) {
 	if err := t.checkAgreement([]mls.LeafIndex{0}); err != nil {
 		return nil, err
 	}
-	edit := t.editKeys()
-	if err := edit.addLeaf(t, 0, string(raw)); err != nil {
-		return nil, err
-	}
-	edit.install(t)
-	return t, nil
+	return t, t.indexKeys()
 }
 
 // Suite returns the tree's cipher suite.
@@ -243,27 +238,27 @@ func (t *Tree) EveryMember() Support {
 
 // FindSignatureKey returns the leaf of the member with a signature key.
 func (t *Tree) FindSignatureKey(key mls.SignaturePublicKey) (mls.LeafIndex, bool) {
-	x, ok := t.findSignatureKey(t.sig, string(key))
+	x, ok := t.sig.find(string(key), func(x NodeIndex) bool { return t.hasSignatureKey(x, string(key)) })
 	return x.Leaf(), ok
 }
 
 // FindEncryptionKey returns the leaf or parent node with an encryption key.
 func (t *Tree) FindEncryptionKey(key mls.HPKEPublicKey) (NodeIndex, bool) {
-	return t.findEncryptionKey(t.enc, string(key))
+	return t.findEncryptionKey(string(key))
 }
 
-func (t *Tree) findEncryptionKey(ix keyIndex, key string) (NodeIndex, bool) {
-	return ix.find(fingerprint(key), func(x NodeIndex) bool {
-		raw := t.rawAt(x)
-		return raw != "" && encryptionKeyIn(raw) == key
-	})
+func (t *Tree) findEncryptionKey(key string) (NodeIndex, bool) {
+	return t.enc.find(key, func(x NodeIndex) bool { return t.hasEncryptionKey(x, key) })
 }
 
-func (t *Tree) findSignatureKey(ix keyIndex, key string) (NodeIndex, bool) {
-	return ix.find(fingerprint(key), func(x NodeIndex) bool {
-		raw := t.rawAt(x)
-		return raw != "" && signatureKeyIn(raw) == key
-	})
+func (t *Tree) hasEncryptionKey(x NodeIndex, key string) bool {
+	raw := t.rawAt(x)
+	return raw != "" && encryptionKeyIn(raw) == key
+}
+
+func (t *Tree) hasSignatureKey(x NodeIndex, key string) bool {
+	raw := t.rawAt(x)
+	return raw != "" && signatureKeyIn(raw) == key
 }
 
 // FindLeaf returns the leaf with exactly this leaf node, as a joiner looks for
