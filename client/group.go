@@ -134,8 +134,15 @@ func (g *Group) load(ctx context.Context) error {
 	return nil
 }
 
-// unload drops what is in memory, because it may not be what is stored.
+// unload drops what is in memory, because it may not be what is stored, and
+// clears its secrets.
 func (g *Group) unload() {
+	if g.g != nil {
+		g.g.Destroy()
+	}
+	if g.joining != nil {
+		g.joining.g.Destroy()
+	}
 	g.loaded, g.g, g.pending, g.joining, g.stored, g.block = false, nil, nil, nil, nil, 0
 }
 
@@ -360,8 +367,9 @@ type Info struct {
 	Epoch   uint64
 	OwnLeaf mls.LeafIndex
 	Members int
-	// Pending tells that a commit of ours waits for Accept.
-	Pending bool
+	// Pending tells that a commit of ours waits for Accept; Joining that it is
+	// an external one.
+	Pending, Joining bool
 	// Held is how many messages of later epochs are held.
 	Held int
 	// EpochAuthenticator is the same for all members of the epoch (RFC 9420,
@@ -376,7 +384,7 @@ func (g *Group) Info(ctx context.Context) (info Info, err error) {
 		info = Info{
 			ID: bytes.Clone(g.id), Status: Status(g.head.Status), Suite: current.Suite().ID(),
 			Epoch: current.Epoch(), OwnLeaf: current.OwnLeaf(), Members: current.Tree().Members(),
-			Pending: g.pending != nil || g.joining != nil, Held: int(g.head.HeldCount),
+			Pending: g.pending != nil || g.joining != nil, Joining: g.joining != nil, Held: int(g.head.HeldCount),
 			EpochAuthenticator: current.EpochAuthenticator(),
 		}
 		return nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -140,14 +139,12 @@ type JoinOptions struct {
 // Join joins a group by a Welcome, an encoded MLSMessage. The outcome is
 // *Joined, *AlreadyMember or *Duplicate. The key package is used up, unless it
 // is one of last resort. ErrNoKeyPackage says that the Welcome is for none of
-// ours.
+// ours. A Welcome of a group that continues another of ours is joined as such
+// (RFC 9420, Sections 11.2 and 11.3).
 func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Outcome, error) {
-	m, err := framing.Parse(welcome)
+	m, err := parseWelcome(welcome)
 	if err != nil {
 		return nil, err
-	}
-	if m.Welcome == nil {
-		return nil, fmt.Errorf("client: a %v is not a Welcome", m.WireFormat)
 	}
 	c.entering.Lock()
 	defer c.entering.Unlock()
@@ -160,7 +157,7 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
-	kp, err := c.findKeyPackage(ctx, m.Welcome)
+	kp, err := c.findKeyPackage(ctx, m)
 	if err != nil {
 		return nil, err
 	}
@@ -172,13 +169,10 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 		return kp.consume(tx)
 	}
 	in, known := false, error(nil)
-	made, err := group.Join(c.groupConfig(ctx), m.Welcome, kp.public, kp.private, group.JoinOptions{
-		RatchetTree: opt.RatchetTree,
-		Known: func(id []byte) bool {
-			used.Group = bytes.Clone(id)
-			in, known = c.inGroup(ctx, id)
-			return in
-		},
+	made, err := c.follow(ctx, m, kp, opt, func(id []byte) bool {
+		used.Group = bytes.Clone(id)
+		in, known = c.inGroup(ctx, id)
+		return in
 	})
 	switch {
 	case known != nil:
@@ -214,27 +208,9 @@ type ExternalOptions struct {
 // with the next epoch's GroupInfo; until then a state from before stays in
 // force.
 func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInfo []byte, opt ExternalOptions) (*Group, *Outgoing, error) {
-	id, err := c.identity(identity)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := framing.Parse(groupInfo)
-	if err != nil {
-		return nil, nil, err
-	}
-	if m.GroupInfo == nil {
-		return nil, nil, fmt.Errorf("client: a %v is not a GroupInfo", m.WireFormat)
-	}
-	resync, err := isMember(id, m.GroupInfo, opt.RatchetTree, c.cfg.Group.Limits.MaxLeaves)
-	if err != nil {
-		return nil, nil, err
-	}
 	c.entering.Lock()
 	defer c.entering.Unlock()
-	made, commit, err := group.JoinExternal(c.groupConfig(ctx), m.GroupInfo, group.ExternalJoinOptions{
-		Identity: id.Identity, RatchetTree: opt.RatchetTree, Resync: resync,
-		PSKs: opt.PSKs, AuthenticatedData: opt.AuthenticatedData,
-	})
+	made, commit, err := c.makeExternal(ctx, identity, groupInfo, opt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -320,6 +296,9 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 	j := g.joining
 	applied := &CommitApplied{
 		Epoch: j.g.Epoch(), Own: true, Leaf: j.g.OwnLeaf(), Committer: framing.Sender{Type: framing.SenderNewMemberCommit},
+	}
+	if g.g != nil {
+		defer g.g.Destroy()
 	}
 	g.g, g.joining, g.pending, g.stored = j.g, nil, nil, nil
 	g.head.Status = uint8(StatusActive)

@@ -134,7 +134,7 @@ func (g *Group) failed(ctx context.Context, message []byte, e envelope, err erro
 	switch {
 	case errors.Is(err, mls.ErrUnknownProposal):
 		return g.hold(ctx, message, e, true)
-	case e.kind == framing.ContentCommit && forked(err):
+	case e.kind == framing.ContentCommit && (forked(err) || errors.Is(err, group.ErrOwnUpdateLost)):
 		return &NeedsRejoin{Epoch: e.epoch, Reason: err}, nil
 	}
 	return nil, err
@@ -244,6 +244,7 @@ func (g *Group) Discard(ctx context.Context) error {
 			return g.forgetJoining(ctx, drop, entry)
 		}
 		if g.joining != nil {
+			g.joining.g.Destroy()
 			g.joining = nil
 		} else {
 			g.pending = nil

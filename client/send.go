@@ -205,6 +205,7 @@ func (g *Group) merge(ctx context.Context, staged *group.Staged, message []byte,
 	}
 	g.pending = nil
 	if m.lostJoin {
+		g.joining.g.Destroy()
 		g.joining = nil
 	}
 	if removed {

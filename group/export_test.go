@@ -11,3 +11,6 @@ import (
 func (g *Group) TestingEpoch() *keyschedule.EpochSecrets  { return g.epoch }
 func (g *Group) TestingRatchets() *keyschedule.SecretTree { return g.ratchets }
 func (g *Group) TestingPrivate() *treekem.Private         { return g.private }
+
+// TestingForgetUpdates drops the private keys of own Updates.
+func (g *Group) TestingForgetUpdates() { g.updates = nil }

@@ -332,6 +332,11 @@ func (g *Group) stage(ac *framing.AuthenticatedContent) (*Staged, error) {
 	return s, nil
 }
 
+// ErrOwnUpdateLost: a commit applies an Update of ours whose private key is not
+// in this state, because another copy of the state proposed it. The group can be
+// rejoined.
+var ErrOwnUpdateLost = errors.New("mls: the private key of an own update is not in this state: rejoin the group")
+
 // ownUpdates installs the key of an own Update that the commit applies.
 func (g *Group) ownUpdates(t *transition) (*treekem.Private, mls.Signer, error) {
 	for _, p := range t.list {
@@ -340,7 +345,7 @@ func (g *Group) ownUpdates(t *transition) (*treekem.Private, mls.Signer, error) 
 		}
 		u, ok := g.updates[string(p.body.Update.LeafNode.EncryptionKey)]
 		if !ok {
-			return nil, nil, errors.New("mls: the private key of an own update is not in this state: rejoin the group")
+			return nil, nil, ErrOwnUpdateLost
 		}
 		return g.private.WithLeafKey(u.key), u.signer, nil
 	}

@@ -362,3 +362,53 @@ func TestRotatedSignatureKey(t *testing.T) {
 	}
 	check(t, errOf(group.Restore(m[0].cfg, state(t, m[0]), m[0].signer, fresh.signer)))
 }
+
+// TestOwnUpdateLost: a commit of an own Update whose key is gone is refused as
+// such, and the group stays.
+func TestOwnUpdateLost(t *testing.T) {
+	m := newGroup(t, suite(t, mls.X25519_AES128GCM_SHA256_Ed25519), config(), 2)
+	update := must[[]byte](t)(m[1].g.ProposeUpdate(group.UpdateOptions{}))
+	deliver(t, update, m[0])
+	commit := m[0].commit(group.CommitOptions{})
+	m[1].g.TestingForgetUpdates()
+	err := unchanged(t, m[1], func() error {
+		_, err := m[1].g.Process(commit.Message())
+		return err
+	})
+	if !errors.Is(err, group.ErrOwnUpdateLost) {
+		t.Fatal(err)
+	}
+}
+
+// TestDestroy: nothing is left that could read or write in the group, and
+// another member's state, or a restored one, is not affected.
+func TestDestroy(t *testing.T) {
+	m := newGroup(t, suite(t, mls.X25519_AES128GCM_SHA256_Ed25519), config(), 2)
+	m[0].commitTo(group.CommitOptions{}, m[1:])
+	check(t, m[1].g.Reserve(2))
+	text := must[[]byte](t)(m[0].g.Protect([]byte("hello"), nil))
+	saved := state(t, m[1])
+	g := m[1].g
+	g.Destroy()
+	g.Destroy()
+	if _, err := g.Protect(nil, nil); !errors.Is(err, mls.ErrRemoved) {
+		t.Errorf("sending: %v", err)
+	}
+	if _, err := g.Process(text); !errors.Is(err, mls.ErrRemoved) {
+		t.Errorf("receiving: %v", err)
+	}
+	if psk := g.ResumptionPSK(); !psk.IsZero() {
+		t.Error("the resumption PSK is left")
+	}
+	if len(g.EpochAuthenticator()) != 0 {
+		t.Error("the epoch authenticator is left")
+	}
+	if secret, err := g.Export("label", nil, 32); err == nil && !secret.IsZero() {
+		t.Error("secrets can be exported")
+	}
+	m[1].g = must[*group.Group](t)(group.Restore(config(), saved, m[1].signer))
+	if _, ok := must[group.Received](t)(m[1].g.Process(text)).(*group.Application); !ok {
+		t.Error("what was saved before does not read a message")
+	}
+	agree(t, m...)
+}
