@@ -223,7 +223,11 @@ func (g *Group) Merge(s *Staged) error {
 // Destroy clears the group's secrets from memory, of the current epoch and of
 // past ones; signature keys stay with their Signers. The group is then one that
 // we were removed from. A Staged made from it must not be used either.
-func (g *Group) Destroy() { g.leave() }
+func (g *Group) Destroy() {
+	if !g.removed { // else that has happened, or a restored state has no secrets
+		g.leave()
+	}
+}
 
 // leave is what remains of a group that removed us: nothing that could read it.
 func (g *Group) leave() {

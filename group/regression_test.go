@@ -412,3 +412,16 @@ func TestDestroy(t *testing.T) {
 	}
 	agree(t, m...)
 }
+
+// TestDestroyAfterRemoval: what is restored of a group that removed us has
+// nothing to destroy.
+func TestDestroyAfterRemoval(t *testing.T) {
+	m := newGroup(t, suite(t, mls.X25519_AES128GCM_SHA256_Ed25519), config(), 2)
+	m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(1)}}, m[1:])
+	m[1].g.Destroy()
+	g := must[*group.Group](t)(group.Restore(config(), state(t, m[1]), m[1].signer))
+	g.Destroy()
+	if g.Active() {
+		t.Error("a removed member is active")
+	}
+}
