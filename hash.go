@@ -26,6 +26,10 @@ const (
 	// stackInput is the size of the input up to which nothing is allocated:
 	// above nearly every group context, and small for a stack.
 	stackInput = 1024
+	// hmacInput is the same for HMAC, whose inputs are labels with a hash or a
+	// context of a small group: clearing a larger buffer would cost more than
+	// hashing what is in it.
+	hmacInput = 256
 )
 
 func (h hashAlg) size() int {
@@ -77,9 +81,9 @@ func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 	if len(key) > block {
 		key = h.sum(hashed[:0], key)
 	}
-	var stack [maxBlock + stackInput]byte
+	var stack [maxBlock + hmacInput]byte
 	in := stack[:block]
-	if n := total(parts); n > stackInput {
+	if n := total(parts); n > hmacInput {
 		in = make([]byte, block, block+n)
 	}
 	copy(in, key)

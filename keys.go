@@ -38,6 +38,9 @@ func (k HPKEPrivateKey) key() *hpkeKey {
 // Public returns a copy of the public key.
 func (k HPKEPrivateKey) Public() HPKEPublicKey { return bytes.Clone(k.key().pub) }
 
+// Matches reports whether pub is the public key.
+func (k HPKEPrivateKey) Matches(pub HPKEPublicKey) bool { return bytes.Equal(k.key().pub, pub) }
+
 // Secret returns a copy of the serialized private key (RFC 9180, Section 4,
 // SerializePrivateKey), for [Suite.NewPrivateKey] to parse.
 func (k HPKEPrivateKey) Secret() Secret { return copySecret(k.key().raw) }

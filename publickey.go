@@ -109,10 +109,18 @@ func (s *Suite) SignWithLabel(signer Signer, label string, content []byte) ([]by
 func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, signature []byte) error {
 	// What is signed can be longer than the message that carries it, by the
 	// GroupContext: too long to have been signed by anybody.
-	if len(content) > wire.MaxVector || !s.signature.verify(pub, labelled(label, content), signature) {
+	if len(content) > wire.MaxVector {
 		return ErrAuth
 	}
-	return nil
+	return wire.WithScratch(labelledSize(label, content), func(b *wire.Builder) error {
+		encodeLabelled(b, label, content)
+		return nil
+	}, func(signed []byte) error {
+		if !s.signature.verify(pub, signed, signature) {
+			return ErrAuth
+		}
+		return nil
+	})
 }
 
 // GenerateSigner returns a random signature key.

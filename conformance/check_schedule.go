@@ -132,10 +132,8 @@ func checkTranscriptHashes(c *check) {
 	v := c.get("authenticated_content")
 	var commit framing.AuthenticatedContent
 	v.must(wire.Unmarshal(v.bytes(), &commit))
-	input, err := commit.ConfirmedTranscriptHashInput() // refuses what is no commit
-	v.must(err)
-
-	confirmed := keyschedule.ConfirmedTranscriptHash(c.suite, c.get("interim_transcript_hash_before").bytes(), input)
+	confirmed, err := commit.ConfirmedTranscriptHash(c.suite, c.get("interim_transcript_hash_before").bytes())
+	v.must(err) // refuses what is no commit
 	c.get("confirmed_transcript_hash_after").equal(confirmed)
 	c.get("interim_transcript_hash_after").equal(
 		keyschedule.InterimTranscriptHash(c.suite, confirmed, commit.ConfirmationTag))

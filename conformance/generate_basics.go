@@ -244,7 +244,7 @@ func generateTranscriptHashes(g *generator) {
 		GroupID: groupID, Epoch: epoch, Sender: framing.Member(mls.LeafIndex(g.below(100))),
 		AuthenticatedData: g.bytes(8), ContentType: framing.ContentCommit, Commit: commit,
 	}, g.groupContext(groupID, epoch, g.hash(), g.hash())))
-	confirmed := keyschedule.ConfirmedTranscriptHash(s, before, must(a.ConfirmedTranscriptHashInput()))
+	confirmed := must(a.ConfirmedTranscriptHash(s, before))
 	secrets := keyschedule.TestingOnlyEpochSecrets(s, map[string][]byte{"confirmation_key": key})
 	a.ConfirmationTag = secrets.ConfirmationTag(confirmed)
 	g.add(object{

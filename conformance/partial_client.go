@@ -218,9 +218,9 @@ func (p *partialClient) commit(v, known *node) {
 		known.equalSecret(secret)
 	}
 
-	input, err := content.ConfirmedTranscriptHashInput()
+	hash, err := content.ConfirmedTranscriptHash(p.suite, p.interim)
 	v.must(err)
-	p.context.ConfirmedTranscriptHash = keyschedule.ConfirmedTranscriptHash(p.suite, p.interim, input)
+	p.context.ConfirmedTranscriptHash = hash
 	groupContext, err := p.context.Bytes()
 	v.must(err)
 	joiner := p.init.Joiner(secret, groupContext)

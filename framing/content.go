@@ -325,12 +325,16 @@ func (a *AuthenticatedContent) auth() authData {
 // signature and its tags take together, for the suites of RFC 9420.
 const fieldsSize = 384
 
-// sizeHint returns about the size of the encoding, so that a message with
-// application data is encoded into memory of the right size. A commit may take
+// sizeHint returns about the size of the encoding, so that application data and
+// update paths are encoded into memory of the right size. Proposals may take
 // more.
 func (a *AuthenticatedContent) sizeHint() int {
 	c := &a.Content
-	return len(c.GroupID) + len(c.AuthenticatedData) + len(c.Application) + fieldsSize
+	n := len(c.GroupID) + len(c.AuthenticatedData) + len(c.Application) + fieldsSize
+	if c.Commit != nil && c.Commit.Path != nil {
+		n += c.Commit.Path.SizeHint()
+	}
+	return n
 }
 
 // framesContent reports whether messages of the format carry a FramedContent.

@@ -325,7 +325,7 @@ func encodePrivateContent(a *AuthenticatedContent, padding, limit int) (out []by
 // gone afterwards.
 func withPrivateContent(a *AuthenticatedContent, padding, limit int, use func([]byte) error) error {
 	room := a.sizeHint() + min(max(padding, 0), limit)
-	return withScratch(room, func(b *wire.Builder) error {
+	return wire.WithScratch(room, func(b *wire.Builder) error {
 		a.Content.encodeBody(b)
 		a.auth().encode(b, a.Content.ContentType)
 		if _, err := b.Bytes(); err != nil {
@@ -340,7 +340,7 @@ func withPrivateContent(a *AuthenticatedContent, padding, limit int, use func([]
 	}, use)
 }
 
-// decodeContent reads a PrivateMessageContent.
+// decodeContent reads a PrivateMessageContent, taking the plaintext over.
 func (m *PrivateMessage) decodeContent(plaintext []byte, leaf mls.LeafIndex) (*AuthenticatedContent, error) {
 	a := &AuthenticatedContent{
 		WireFormat: WireFormatPrivateMessage,
@@ -352,7 +352,7 @@ func (m *PrivateMessage) decodeContent(plaintext []byte, leaf mls.LeafIndex) (*A
 			ContentType:       m.ContentType,
 		},
 	}
-	r := wire.NewReader(plaintext)
+	r := wire.NewOwnedReader(plaintext)
 	a.Content.decodeBody(r)
 	auth := decodeAuthData(r, m.ContentType)
 	a.Signature, a.ConfirmationTag = auth.signature, auth.confirmationTag

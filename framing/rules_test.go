@@ -330,7 +330,7 @@ func TestProposalRef(t *testing.T) {
 	if _, err := alice.sign(t, WireFormatPublicMessage, alice.content(committing())).ProposalRef(alice.suite); err == nil {
 		t.Error("a commit has a ProposalRef")
 	}
-	if _, err := public.ConfirmedTranscriptHashInput(); err == nil {
+	if _, err := public.ConfirmedTranscriptHash(alice.suite, nil); err == nil {
 		t.Error("a proposal is part of the transcript")
 	}
 }

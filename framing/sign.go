@@ -6,6 +6,7 @@ import (
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/internal/wire"
+	"github.com/treekem/mls/keyschedule"
 )
 
 // labelFramedContentTBS is the signature label of RFC 9420, Section 6.1.
@@ -20,7 +21,7 @@ var errNoContext = errors.New("mls: this sender's signature covers the GroupCont
 // part of what a member or a new_member_commit sender signs, and is ignored
 // for other senders. The result shares the content's memory. A commit has no
 // confirmation tag yet: the caller derives it from the next epoch's key
-// schedule and ConfirmedTranscriptHashInput, and then sets ConfirmationTag.
+// schedule and ConfirmedTranscriptHash, and then sets ConfirmationTag.
 //
 // The error is a *mls.RuleError if RFC 9420 does not let this sender send this
 // content in this wire format.
@@ -67,7 +68,7 @@ func (a *AuthenticatedContent) signedBytes(groupContext []byte) (out []byte, err
 // withSignedBytes calls use with the serialized FramedContentTBS, which is gone
 // afterwards.
 func (a *AuthenticatedContent) withSignedBytes(groupContext []byte, use func([]byte) error) error {
-	return withScratch(a.sizeHint()+len(groupContext), func(b *wire.Builder) error {
+	return wire.WithScratch(a.sizeHint()+len(groupContext), func(b *wire.Builder) error {
 		return a.encodeTBS(b, groupContext)
 	}, use)
 }
@@ -113,22 +114,28 @@ func (a *AuthenticatedContent) ProposalRef(s *mls.Suite) ([]byte, error) {
 	return s.RefHash(mls.LabelProposalRef, data), nil
 }
 
-// ConfirmedTranscriptHashInput returns what a commit adds to the confirmed
-// transcript hash, serialized (RFC 9420, Section 8.2). It does not cover the
-// confirmation tag, which need not be set yet.
+// ConfirmedTranscriptHash returns the confirmed transcript hash of the epoch that
+// this commit starts, interim being the interim transcript hash of the epoch that
+// it was made in (RFC 9420, Section 8.2). It does not cover the confirmation tag,
+// which need not be set yet.
 //
 //	struct {
 //	    WireFormat wire_format;
 //	    FramedContent content; /* with content_type == commit */
 //	    opaque signature<V>;
 //	} ConfirmedTranscriptHashInput;
-func (a *AuthenticatedContent) ConfirmedTranscriptHashInput() ([]byte, error) {
+func (a *AuthenticatedContent) ConfirmedTranscriptHash(s *mls.Suite, interim []byte) (hash []byte, err error) {
 	if a.Content.ContentType != ContentCommit {
 		return nil, errors.New("mls: only a commit is part of the transcript, not a message of type " + a.Content.ContentType.String())
 	}
-	var b wire.Builder
-	b.U16(uint16(a.WireFormat))
-	a.Content.Encode(&b)
-	b.Opaque(a.Signature)
-	return b.Bytes()
+	err = wire.WithScratch(a.sizeHint(), func(b *wire.Builder) error {
+		b.U16(uint16(a.WireFormat))
+		a.Content.Encode(b)
+		b.Opaque(a.Signature)
+		return nil
+	}, func(input []byte) error {
+		hash = keyschedule.ConfirmedTranscriptHash(s, interim, input)
+		return nil
+	})
+	return hash, err
 }

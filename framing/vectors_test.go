@@ -404,11 +404,10 @@ func TestVectorsTranscriptHashes(t *testing.T) {
 			if !bytes.Equal(mustMarshal(t, &a), v.AuthenticatedContent) {
 				t.Fatal("authenticated_content encodes to other bytes")
 			}
-			input, err := a.ConfirmedTranscriptHashInput()
+			confirmed, err := a.ConfirmedTranscriptHash(s, v.InterimTranscriptHashBefore)
 			if err != nil {
 				t.Fatal(err)
 			}
-			confirmed := keyschedule.ConfirmedTranscriptHash(s, v.InterimTranscriptHashBefore, input)
 			if !bytes.Equal(confirmed, v.ConfirmedAfter) {
 				t.Error("confirmed transcript hash differs")
 			}

@@ -222,8 +222,7 @@ func (out *forged) finish(c *client, base base, w framing.WireFormat, f *forgery
 	}
 	ac := signRaw(c.t, c.suite, signer, w, content, base.bytes)
 	if ac.Content.ContentType == framing.ContentCommit {
-		input := must[[]byte](c.t)(ac.ConfirmedTranscriptHashInput())
-		next.ConfirmedTranscriptHash = keyschedule.ConfirmedTranscriptHash(c.suite, base.interim, input)
+		next.ConfirmedTranscriptHash = must[[]byte](c.t)(ac.ConfirmedTranscriptHash(c.suite, base.interim))
 		encoded := must[[]byte](c.t)(next.Bytes())
 		out.psk = c.forgePSKs(out.psks)
 		out.joiner = init.Joiner(commitSecret, encoded)

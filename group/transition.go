@@ -92,7 +92,8 @@ func (t *transition) noteContext(v *view, list []*proposal) {
 	for _, p := range list {
 		switch p.body.Type {
 		case mls.ProposalGroupContextExtensions:
-			t.extensions = p.body.GroupContextExtensions.Extensions
+			// They outlive the message, which they may be part of in memory.
+			t.extensions = cloneExtensions(p.body.GroupContextExtensions.Extensions)
 			t.changes.OldExtensions, t.changes.NewExtensions = v.context.Extensions, t.extensions
 			t.changes.ExtensionsReplaced = true
 		case mls.ProposalPSK:
@@ -325,11 +326,11 @@ func (v *view) provisional(t *transition) keyschedule.GroupContext {
 // next is the next epoch's view, as far as the transcript hash is concerned
 // still unconfirmed.
 func (v *view) next(t *transition, context keyschedule.GroupContext, ac *framing.AuthenticatedContent) (*view, error) {
-	input, err := ac.ConfirmedTranscriptHashInput()
+	hash, err := ac.ConfirmedTranscriptHash(v.suite, v.interim)
 	if err != nil {
 		return nil, err
 	}
-	context.ConfirmedTranscriptHash = keyschedule.ConfirmedTranscriptHash(v.suite, v.interim, input)
+	context.ConfirmedTranscriptHash = hash
 	n, err := newView(v.suite, context, t.tree)
 	if err != nil {
 		return nil, err

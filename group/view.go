@@ -157,11 +157,16 @@ func (v *view) Context() keyschedule.GroupContext {
 	c.GroupID = bytes.Clone(c.GroupID)
 	c.TreeHash = bytes.Clone(c.TreeHash)
 	c.ConfirmedTranscriptHash = bytes.Clone(c.ConfirmedTranscriptHash)
-	c.Extensions = slices.Clone(c.Extensions)
-	for i := range c.Extensions {
-		c.Extensions[i].Data = bytes.Clone(c.Extensions[i].Data)
-	}
+	c.Extensions = cloneExtensions(c.Extensions)
 	return c
+}
+
+func cloneExtensions(list []mls.Extension) []mls.Extension {
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].Data = bytes.Clone(out[i].Data)
+	}
+	return out
 }
 
 // Member is the leaf node of the member at leaf; false if the leaf is blank.

@@ -37,9 +37,11 @@ type treeNode struct {
 func NewSecretTree(s *mls.Suite, encryptionSecret mls.Secret, leaves uint32, b Bounds) *SecretTree {
 	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: treeDepth(leaves)}
 	if t.depth == 0 {
-		t.root = t.leafNode(encryptionSecret)
+		t.root = new(treeNode)
+		*t.root = t.leafNode(encryptionSecret)
 	} else {
-		t.root = split(s, encryptionSecret)
+		t.root = new(treeNode)
+		*t.root = split(s, encryptionSecret)
 	}
 	encryptionSecret.Destroy()
 	return t
@@ -215,18 +217,18 @@ func (n *treeNode) at(leaf mls.LeafIndex, level uint8) *treeNode {
 }
 
 // split returns a node with the children that secret gives (RFC 9420, Section 9).
-func split(s *mls.Suite, secret mls.Secret) *treeNode {
-	return &treeNode{
-		left:  &treeNode{secret: s.ExpandWithLabel(secret, labelTree, contextLeft, s.HashSize())},
-		right: &treeNode{secret: s.ExpandWithLabel(secret, labelTree, contextRight, s.HashSize())},
-	}
+func split(s *mls.Suite, secret mls.Secret) treeNode {
+	kids := new([2]treeNode)
+	kids[0].secret = s.ExpandWithLabel(secret, labelTree, contextLeft, s.HashSize())
+	kids[1].secret = s.ExpandWithLabel(secret, labelTree, contextRight, s.HashSize())
+	return treeNode{left: &kids[0], right: &kids[1]}
 }
 
 var contextLeft, contextRight = []byte("left"), []byte("right")
 
 // leafNode returns a leaf with the ratchets that its secret gives (RFC 9420,
 // Section 9).
-func (t *SecretTree) leafNode(secret mls.Secret) *treeNode {
+func (t *SecretTree) leafNode(secret mls.Secret) treeNode {
 	s, ratchets := t.suite, new([ratchetKinds]ratchet)
 	ratchets[Application].secret = s.ExpandWithLabel(secret, labelApplication, nil, s.HashSize())
 	if t.applicationOnly {
@@ -234,17 +236,17 @@ func (t *SecretTree) leafNode(secret mls.Secret) *treeNode {
 	} else {
 		ratchets[Handshake].secret = s.ExpandWithLabel(secret, labelHandshake, nil, s.HashSize())
 	}
-	return &treeNode{ratchets: ratchets}
+	return treeNode{ratchets: ratchets}
 }
 
 // grow returns what the node with that secret, at that level, becomes when leaf
 // is reached. It leaves secret alone and shares nothing with it.
-func (t *SecretTree) grow(secret mls.Secret, level uint8, leaf mls.LeafIndex) *treeNode {
+func (t *SecretTree) grow(secret mls.Secret, level uint8, leaf mls.LeafIndex) treeNode {
 	if level == 0 {
 		return t.leafNode(secret)
 	}
 	top := split(t.suite, secret)
-	n := top
+	n := &top
 	for level--; level > 0; level-- {
 		n = n.child(leaf, level)
 		n.become(split(t.suite, n.secret))
@@ -256,9 +258,9 @@ func (t *SecretTree) grow(secret mls.Secret, level uint8, leaf mls.LeafIndex) *t
 
 // become puts the next state of n in the place of the one it has, whose secret
 // is consumed.
-func (n *treeNode) become(next *treeNode) {
+func (n *treeNode) become(next treeNode) {
 	n.secret.Destroy()
-	*n = *next
+	*n = next
 }
 
 // each calls f for every node at and below n, the lower ones first.

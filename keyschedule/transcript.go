@@ -11,7 +11,19 @@ import (
 // starts the epoch. In epoch 0, which no Commit starts, the confirmed hash is
 // the empty string and this function is not used.
 func ConfirmedTranscriptHash(s *mls.Suite, interim, input []byte) []byte {
-	return s.Hash(interim, input)
+	var hash []byte
+	err := wire.WithScratch(len(interim)+len(input), func(b *wire.Builder) error {
+		b.Raw(interim)
+		b.Raw(input)
+		return nil
+	}, func(joined []byte) error {
+		hash = s.Hash(joined)
+		return nil
+	})
+	if err != nil {
+		panic("mls: internal error: " + err.Error())
+	}
+	return hash
 }
 
 // InterimTranscriptHash returns the interim transcript hash of an epoch (RFC

@@ -164,18 +164,15 @@ func (l *LeafNode) Sign(s *mls.Suite, signer mls.Signer, groupID []byte, i mls.L
 // VerifySignature verifies the signature of the leaf node as leaf i of a group
 // (RFC 9420, Section 7.3). Both are ignored if its source is a key package.
 func (l *LeafNode) VerifySignature(s *mls.Suite, groupID []byte, i mls.LeafIndex) error {
-	var b wire.Builder
-	l.encodeContents(&b)
-	return verifyLeaf(s, &b, l.Source, l.SignatureKey, l.Signature, groupID, i)
+	return wire.WithScratch(0, func(b *wire.Builder) error {
+		l.encodeContents(b)
+		appendLeafContext(b, l.Source, groupID, i)
+		return nil
+	}, func(tbs []byte) error { return verifyLeaf(s, l.SignatureKey, tbs, l.Signature) })
 }
 
-// verifyLeaf verifies a leaf node's signature; b holds its contents.
-func verifyLeaf(s *mls.Suite, b *wire.Builder, source LeafNodeSource, key, signature []byte, groupID []byte, i mls.LeafIndex) error {
-	appendLeafContext(b, source, groupID, i)
-	tbs, err := b.Bytes()
-	if err != nil {
-		return err
-	}
+// verifyLeaf verifies the signature over a LeafNodeTBS.
+func verifyLeaf(s *mls.Suite, key, tbs, signature []byte) error {
 	if err := s.VerifyWithLabel(key, labelLeafNode, tbs, signature); err != nil {
 		// RFC 9420, Section 7.3: verify the signature using signature_key.
 		return mls.Invalid("7.3", "leaf-signature", "signature of a leaf node: %w", err)

@@ -280,19 +280,20 @@ func (t *Tree) newMerge(i mls.LeafIndex, keys []string) *merge {
 // checks that the new keys are unique and that all members support all
 // credential types in use.
 func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
-	raw, err := wire.Marshal(leaf)
+	encoded, err := wire.Marshal(leaf)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.checkNewKeys(string(raw)); err != nil {
+	raw := string(encoded)
+	if err := m.checkNewKeys(raw); err != nil {
 		return nil, err
 	}
 	old := m.tree
 	t := &Tree{suite: old.suite, width: old.width, blanks: old.blanks}
 	keys := newKeys{tree: t, enc: make([]indexEntry, 0, 1+len(m.steps))}
-	keys.leaf(m.leaf, string(raw))
-	v := viewLeaf(string(raw))
-	n := m.forge.leaf(m.leaf, string(raw), supportOf(&v))
+	keys.leaf(m.leaf, raw)
+	v := viewLeaf(raw)
+	n := m.forge.leaf(m.leaf, raw, supportOf(&v))
 	for k := range m.steps {
 		s := &m.steps[k]
 		if m.raws[k] != "" {

@@ -75,7 +75,7 @@ func (k *privateKey) matches(upward []string) bool {
 
 // isFor reports whether the key is that of an encoded node.
 func (k *privateKey) isFor(raw string) bool {
-	return raw != "" && encryptionKeyIn(raw) == string(k.key.Public())
+	return raw != "" && k.key.Matches(mls.HPKEPublicKey(encryptionKeyIn(raw)))
 }
 
 // Check checks that every key is that of its node in t.

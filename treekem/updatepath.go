@@ -39,6 +39,10 @@ func (n *UpdatePathNode) Decode(r *wire.Reader) {
 	})
 }
 
+// typicalNode is about the size of an encoded node with one ciphertext, in
+// suites whose keys are short; it is more than such a node takes in memory.
+const typicalNode = 110
+
 // An UpdatePath replaces the committer's leaf and the nodes of its filtered
 // direct path, in order from the leaf up (RFC 9420, Section 7.6).
 //
@@ -61,11 +65,35 @@ func (p *UpdatePath) Encode(b *wire.Builder) {
 	})
 }
 
+// SizeHint returns about the size of the encoding.
+func (p *UpdatePath) SizeHint() int {
+	l := &p.LeafNode
+	n := len(l.EncryptionKey) + len(l.SignatureKey) + len(l.Credential.Identity) + len(l.ParentHash) + len(l.Signature)
+	for _, c := range l.Credential.Certificates {
+		n += len(c) + 4
+	}
+	n += leafFieldsSize
+	for i := range p.Nodes {
+		n += len(p.Nodes[i].EncryptionKey) + 4
+		for _, c := range p.Nodes[i].EncryptedPathSecret {
+			n += len(c.KEMOutput) + len(c.Ciphertext) + 4
+		}
+	}
+	return n
+}
+
+// leafFieldsSize is what the fields of a leaf node take that SizeHint doesn't
+// count, in most leaf nodes.
+const leafFieldsSize = 128
+
 // Decode reads a path.
 func (p *UpdatePath) Decode(r *wire.Reader) {
 	p.LeafNode.Decode(r)
 	p.Nodes = nil
 	r.Vector(func(r *wire.Reader) {
+		if p.Nodes == nil {
+			p.Nodes = make([]UpdatePathNode, 0, 1+r.Len()/typicalNode)
+		}
 		var n UpdatePathNode
 		n.Decode(r)
 		p.Nodes = append(p.Nodes, n)

@@ -68,9 +68,12 @@ func (t *Tree) validateLeaves(groupID []byte, opt ValidateOptions) error {
 			}
 			v := viewLeaf(e.raw)
 			b := wire.NewBuilder(append(scratch[:0], v.tbs...))
-			err := verifyLeaf(t.suite, b, leaf.Source, leaf.SignatureKey, leaf.Signature, groupID, e.i)
-			scratch, _ = b.Bytes()
-			return t.at(e.i, err)
+			appendLeafContext(b, leaf.Source, groupID, e.i)
+			var err error
+			if scratch, err = b.Bytes(); err != nil {
+				return err
+			}
+			return t.at(e.i, verifyLeaf(t.suite, leaf.SignatureKey, scratch, leaf.Signature))
 		}
 	})
 	if err != nil {

@@ -38,9 +38,17 @@ type Decoder interface {
 
 // Marshal returns the encoding of e.
 func Marshal(e Encoder) ([]byte, error) {
-	var b Builder
-	e.Encode(&b)
-	return b.Bytes()
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	b := NewBuilder((*buf)[:0])
+	e.Encode(b)
+	p, err := b.Bytes()
+	if err != nil || cap(p) > maxScratch {
+		return p, err
+	}
+	*buf = p[:0]
+	defer clear(p)
+	return append(make([]byte, 0, len(p)), p...), nil
 }
 
 // Unmarshal decodes the whole of p into d. Bytes that are left over are an

@@ -8,14 +8,19 @@ import (
 // A Reader takes values off the front of its input. The first failure sticks:
 // every getter returns the zero value from then on.
 type Reader struct {
-	p   []byte // the input, up to the end of the innermost open vector
-	off int
-	err error
+	p     []byte // the input, up to the end of the innermost open vector
+	off   int
+	owned bool // the input is ours: nothing of it needs copying
+	err   error
 }
 
 // NewReader returns a Reader of p. It keeps p, and so does what [Reader.Raw],
 // [Reader.Opaque] and [Reader.Since] return.
 func NewReader(p []byte) *Reader { return &Reader{p: p} }
+
+// NewOwnedReader returns a Reader that takes p over: what [Reader.OpaqueCopy]
+// returns is a part of p then, for inputs that nobody else has.
+func NewOwnedReader(p []byte) *Reader { return &Reader{p: p, owned: true} }
 
 // Len returns the number of bytes left, within the innermost open vector.
 func (r *Reader) Len() int { return len(r.p) - r.off }
@@ -122,7 +127,14 @@ func (r *Reader) Opaque() []byte { return r.Raw(r.length()) }
 // OpaqueCopy returns a copy of the contents of a vector of bytes, nil if it
 // has none.
 func (r *Reader) OpaqueCopy() []byte {
-	return append([]byte(nil), r.Opaque()...)
+	p := r.Opaque()
+	switch {
+	case len(p) == 0:
+		return nil
+	case r.owned:
+		return p
+	}
+	return append([]byte(nil), p...)
 }
 
 // Vector calls item until the contents of a vector are used up. Within item

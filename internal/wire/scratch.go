@@ -1,13 +1,9 @@
-package framing
+package wire
 
-import (
-	"sync"
-
-	"github.com/treekem/mls/internal/wire"
-)
+import "sync"
 
 // scratch holds memory for encodings that are needed for one operation only:
-// what is signed, and plaintexts. Messages are short and many: where each took
+// what is signed or hashed, and plaintexts. Messages are short and many: where each took
 // fresh memory, a tenth of the time went into that.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
@@ -15,11 +11,11 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // messages of people, not for those that carry a tree.
 const maxScratch = 16 << 10
 
-// withScratch calls use with what encode encodes, about n bytes. It is cleared
+// WithScratch calls use with what encode encodes, about n bytes. It is cleared
 // when use returns, which must not keep it.
-func withScratch(n int, encode func(*wire.Builder) error, use func([]byte) error) error {
+func WithScratch(n int, encode func(*Builder) error, use func([]byte) error) error {
 	if n > maxScratch {
-		var b wire.Builder
+		var b Builder
 		b.Grow(n)
 		return encodeAndUse(&b, encode, use)
 	}
@@ -28,7 +24,7 @@ func withScratch(n int, encode func(*wire.Builder) error, use func([]byte) error
 	if cap(*buf) < n {
 		*buf = make([]byte, 0, n)
 	}
-	return encodeAndUse(wire.NewBuilder((*buf)[:0]), encode, func(p []byte) error {
+	return encodeAndUse(NewBuilder((*buf)[:0]), encode, func(p []byte) error {
 		if cap(p) <= maxScratch {
 			*buf = p[:0]
 		}
@@ -37,7 +33,7 @@ func withScratch(n int, encode func(*wire.Builder) error, use func([]byte) error
 	})
 }
 
-func encodeAndUse(b *wire.Builder, encode func(*wire.Builder) error, use func([]byte) error) error {
+func encodeAndUse(b *Builder, encode func(*Builder) error, use func([]byte) error) error {
 	if err := encode(b); err != nil {
 		return err
 	}
