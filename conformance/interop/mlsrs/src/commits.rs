@@ -38,7 +38,7 @@ fn commit(m: &mut Member, r: &CommitRequest) -> Result<CommitResponse> {
         builder = c.put_into(builder)?;
     }
     let made = builder.build()?;
-    if let Some(p) = made.unused_proposals().first() {
+    if let Some(p) = made.unused_proposals().iter().find(|p| m.rules.wanted(p.source())) {
         m.group.clear_pending_commit();
         return Err(refused(format!("mls-rs leaves a proposal out: {:?}", p.proposal.proposal_type())));
     }

@@ -32,6 +32,14 @@ impl Rules {
     pub fn wishes(&self) -> MutexGuard<'_, Wishes> {
         self.0.lock().expect("the lock is not held by anybody who panics")
     }
+
+    /// Tells whether the commit is to hold a proposal.
+    pub fn wanted(&self, source: &ProposalSource) -> bool {
+        match source {
+            ProposalSource::ByReference(r) => self.wishes().references.contains(r.as_slice()),
+            _ => true,
+        }
+    }
 }
 
 impl MlsRules for Rules {
@@ -48,13 +56,7 @@ impl MlsRules for Rules {
         mut proposals: ProposalBundle,
     ) -> Result<ProposalBundle, Infallible> {
         if direction == CommitDirection::Send {
-            let wishes = self.wishes();
-            proposals.retain(|p| {
-                Ok::<_, Infallible>(match p.source() {
-                    ProposalSource::ByReference(r) => wishes.references.contains(r.as_slice()),
-                    _ => true,
-                })
-            })?;
+            proposals.retain(|p| Ok::<_, Infallible>(self.wanted(p.source())))?;
         }
         Ok(proposals)
     }
