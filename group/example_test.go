@@ -106,6 +106,38 @@ func ExampleGroup_Commit() {
 	// bob is a member: false
 }
 
+// Somebody has to commit, and some members are online: the one whose commit
+// encrypts least should. Right after many were added at once that differs most:
+// Alice has filled the nodes above her own leaf, which only those of the other half
+// can encrypt to.
+func ExampleGroup_chooseCommitter() {
+	alice := try(group.New(exampleConfig, suite1, group.CreateOptions{Identity: register("alice")}))
+	var adds []framing.Proposal
+	for _, name := range []string{"bob", "carol", "dave", "erin", "frank", "grace", "heidi"} {
+		kp, _ := newKeyPackage(register(name))
+		adds = append(adds, group.AddProposal(kp))
+	}
+	if err := alice.Merge(try(alice.Commit(group.CommitOptions{Proposals: adds}))); err != nil {
+		log.Fatal(err)
+	}
+
+	// The tree is public, so anybody can work it out, also the delivery service.
+	tree, online := alice.Tree(), []mls.LeafIndex{0, 1, 5}
+	cheapest := online[0]
+	for _, leaf := range online {
+		fmt.Printf("leaf %d: %d ciphertexts\n", leaf, tree.CommitCost(leaf))
+		if tree.CommitCost(leaf) < tree.CommitCost(cheapest) {
+			cheapest = leaf
+		}
+	}
+	fmt.Println("leaf", cheapest, "commits")
+	// Output:
+	// leaf 0: 7 ciphertexts
+	// leaf 1: 7 ciphertexts
+	// leaf 5: 4 ciphertexts
+	// leaf 5 commits
+}
+
 // Somebody joins without being added, by an external commit.
 func ExampleJoinExternal() {
 	alice, bob := pair()

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/treekem/mls/sim"
 	"github.com/treekem/mls/sim/compare"
@@ -24,9 +25,11 @@ type compareFlags struct {
 	sweep            string
 	seed             uint64
 	csv, json        bool
-	html             string
+	html, report     string
+	command          string // as the page shows it
 	tree             bool
 	treeMax, paper   int
+	film             int
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -64,6 +67,8 @@ everybody asks answered with the run's numbers, the attacks with what each one
 recovered, cost curves, and the tree of a real group to step through. It sweeps up
 to 2,048 members unless --sweep says otherwise.
 
+--report writes the tables as a page in Markdown, of a comparison or of the tree.
+
 --tree asks instead when the ratchet tree of this library stops being
 logarithmic: HPKE ciphertexts per commit over long histories, by the number of
 Update proposals in each commit, by who commits, after a bulk add, and in the
@@ -72,11 +77,13 @@ published for eprint 2025/1035.`,
 		Example: `  mls compare --preset team
   mls compare --preset family --designs hybrid,senderkeys,mls --attacks seize-past,seize-healed
   mls compare --preset team --html report.html
-  mls compare --sweep 8..8192 --attacks none
-  mls compare --tree --tree-max 4096`,
+  mls compare --preset company --sweep 8..8192 --attacks none
+  mls compare --tree --tree-max 4096
+  mls compare --tree --tree-max 65536 --tree-paper 15 --report tree.md`,
 	}
 	f.register(cmd)
 	return verb(cmd, func([]string) error {
+		f.command = shownCommand(cmd)
 		if f.tree {
 			if f.treeMax < 16 || f.treeMax > maxMembers || f.treeMax&(f.treeMax-1) != 0 || f.paper < 3 || f.paper > 15 {
 				return usagef(cmd, "--tree-max is a power of two from 16 to %d, --tree-paper from 3 to 15", maxMembers)
@@ -89,6 +96,25 @@ published for eprint 2025/1035.`,
 		}
 		return a.compare(cfg, &f)
 	})
+}
+
+// shownCommand is the command with the flags that were given, as a page may show it.
+func shownCommand(cmd *cobra.Command) string {
+	line := "mls " + cmd.Name()
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		value := f.Value.String()
+		switch {
+		case f.Name == "html" || f.Name == "report":
+			value = shownPath(value)
+		case f.Value.Type() == "stringSlice":
+			value = strings.Trim(value, "[]")
+		}
+		line += " --" + f.Name
+		if f.Value.Type() != "bool" {
+			line += " " + value
+		}
+	})
+	return line
 }
 
 // register adds the flags to the command.
@@ -104,6 +130,8 @@ func (f *compareFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.csv, "csv", false, "print a line of comma-separated values for each design and operation")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.StringVar(&f.html, "html", "", "write the report as a page to this `file` too")
+	flags.IntVar(&f.film, "film", compare.MinFilm, "`number` of members of the group whose tree the page shows")
+	flags.StringVar(&f.report, "report", "", "write the tables as a page in Markdown to this `file` too")
 	flags.BoolVar(&f.tree, "tree", false, "measure the ratchet tree over long histories instead")
 	flags.IntVar(&f.treeMax, "tree-max", 1024, "largest `size` of these histories, from 256 fourfold")
 	flags.IntVar(&f.paper, "tree-paper", 9, "largest `i` of the Tainted TreeKEM workload: 2^(i-1) members, 10·2^i operations")
@@ -116,6 +144,9 @@ func (f *compareFlags) register(cmd *cobra.Command) {
 func (f *compareFlags) config(cmd *cobra.Command) (compare.Config, error) {
 	var cfg compare.Config
 	var err error
+	if f.film < compare.MinFilm || f.film > compare.MaxFilm {
+		return cfg, usagef(cmd, "--film: from %d to %d members", compare.MinFilm, compare.MaxFilm)
+	}
 	if f.members > 0 {
 		cfg.Workload = compare.Custom(f.members, f.ops, f.seed)
 	} else {
@@ -181,11 +212,14 @@ func (a *app) compare(cfg compare.Config, f *compareFlags) error {
 	cfg.Progress = show.update
 	report, err := compare.Run(ctx, cfg)
 	if err == nil && f.html != "" {
-		err = a.comparePage(ctx, report, f.html, cfg.Progress)
+		err = a.comparePage(ctx, report, f, cfg.Progress)
 	}
 	show.done()
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted")
+	}
+	if err == nil && f.report != "" {
+		err = writeFileWith(f.report, func(w io.Writer) error { return report.WriteMarkdown(w, f.command) })
 	}
 	if err != nil {
 		return err
@@ -194,9 +228,9 @@ func (a *app) compare(cfg compare.Config, f *compareFlags) error {
 }
 
 // comparePage adds what only the page shows and writes it.
-func (a *app) comparePage(ctx context.Context, r *compare.Report, file string, progress func(string, int, int)) error {
+func (a *app) comparePage(ctx context.Context, r *compare.Report, f *compareFlags, progress func(string, int, int)) error {
 	var err error
-	if r.Film, err = compare.Shoot(r.Workload.Seed); err != nil {
+	if r.Film, err = compare.Shoot(r.Workload.Seed, f.film); err != nil {
 		return err
 	}
 	cfg := compare.TreeConfig{Sizes: []int{16, 64, 256}, Large: 256, Paper: 6, Seed: r.Workload.Seed, Progress: progress}
@@ -207,11 +241,7 @@ func (a *app) comparePage(ctx context.Context, r *compare.Report, file string, p
 	if err != nil {
 		return err
 	}
-	out, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	return errors.Join(r.WriteHTML(out), out.Close())
+	return writeFileWith(f.html, r.WriteHTML)
 }
 
 // compareTree measures the tree and prints what it found.
@@ -228,6 +258,9 @@ func (a *app) compareTree(f *compareFlags) error {
 	show.done()
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted")
+	}
+	if err == nil && f.report != "" {
+		err = writeFileWith(f.report, func(w io.Writer) error { return report.WriteMarkdown(w, f.command) })
 	}
 	switch {
 	case err != nil:

@@ -22,8 +22,8 @@ func compareOnce(args ...string) (stdout string, err error) {
 }
 
 func TestCompare(t *testing.T) {
-	page := filepath.Join(t.TempDir(), "report.html")
-	out, err := compareOnce("--members", "5", "--ops", "20", "--designs", "hybrid,mls", "--attacks", "seize-past,forge", "--sweep", "8,16", "--html", page)
+	page, tables := filepath.Join(t.TempDir(), "report.html"), filepath.Join(t.TempDir(), "report.md")
+	out, err := compareOnce("--members", "5", "--ops", "20", "--designs", "hybrid,mls", "--attacks", "seize-past,forge", "--sweep", "8,16", "--html", page, "--report", tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +35,25 @@ func TestCompare(t *testing.T) {
 	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte("</html>")) {
 		t.Errorf("the page: %d bytes, %v", len(b), err)
 	}
+	b, err := os.ReadFile(tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"`mls compare --attacks seize-past,forge --designs hybrid,mls", "--report report.md", "## Attacks", "| hybrid | 8…16 |"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %q in:\n%s", want, b)
+		}
+	}
 	out, err = compareOnce("--members", "5", "--ops", "20", "--designs", "pgp", "--attacks", "none", "--json")
 	if err != nil || !json.Valid([]byte(out)) {
 		t.Errorf("JSON: %v\n%s", err, out)
 	}
-	out, err = compareOnce("--tree", "--tree-max", "16", "--tree-paper", "3", "--csv")
+	out, err = compareOnce("--tree", "--tree-max", "16", "--tree-paper", "3", "--csv", "--report", tables)
 	if err != nil || !strings.HasPrefix(out, "part,history,") || !strings.Contains(out, "healing") {
 		t.Errorf("tree: %v\n%s", err, out)
+	}
+	if b, err := os.ReadFile(tables); err != nil || !strings.Contains(string(b), "## What keeps a group logarithmic") {
+		t.Errorf("the tree's page: %v\n%s", err, b)
 	}
 }
 

@@ -151,12 +151,7 @@ func answerTree(r *Report) (answer, bool) {
 
 // worst is the largest history with one proposal per commit.
 func (r *TreeReport) worst() (run TreeRun, ok bool) {
-	for _, x := range r.Updates {
-		if x.Name == "1 updates per commit" {
-			run, ok = x, true
-		}
-	}
-	return run, ok
+	return r.largest(r.Updates, "1 updates per commit")
 }
 
 // baseline is the mean without proposals.

@@ -12,16 +12,23 @@ import (
 	"time"
 )
 
-// probe reports, in the title of the page, errors of its scripts, how far anything
-// reaches beyond its width, and how many curves and nodes are drawn.
+// probe steps through all epochs of the tree and reports, in the title of the page,
+// errors of its scripts, how far anything reaches beyond its width, how many curves
+// and nodes are drawn, and what is folded.
 const probe = `<script>
 addEventListener("load",function(){
- var d=document.documentElement,curves=0;
+ var d=document.documentElement,curves=0,right=0,over=0,nodes=0,folded=0,rings=0;
  document.querySelectorAll("polyline").forEach(function(p){if(p.getBoundingClientRect().width>50)curves++});
  var small=0;document.querySelectorAll("td,p,li").forEach(function(e){if(parseFloat(getComputedStyle(e).fontSize)<11)small++});
- var right=0;document.querySelectorAll("body *").forEach(function(e){if(!e.closest("svg *"))right=Math.max(right,e.getBoundingClientRect().right)});
- var w=d.getBoundingClientRect().width,over=Math.max(0,Math.round(right-w),d.scrollWidth-d.clientWidth);
- document.title="errors="+errors+" over="+over+" width="+Math.round(w)+" curves="+curves+" nodes="+document.querySelectorAll("#tree circle").length+" small="+small;
+ var w=d.getBoundingClientRect().width,at=document.getElementById("at"),last=+at.max;
+ for(var i=0;i<=last;i++){at.value=i;at.dispatchEvent(new Event("input"));
+  document.querySelectorAll("body *").forEach(function(e){if(!e.closest("svg *"))right=Math.max(right,e.getBoundingClientRect().right)});
+  over=Math.max(over,Math.round(right-w),d.scrollWidth-d.clientWidth);
+  nodes=document.querySelectorAll("#tree circle").length;folded=0;
+  document.querySelectorAll("#tree .count").forEach(function(e){folded+=+e.textContent});
+  rings=Math.max(rings,document.querySelectorAll("#tree .folded.target").length);
+ }
+ document.title="errors="+errors+" over="+over+" width="+Math.round(w)+" curves="+curves+" frames="+(last+1)+" nodes="+nodes+" folded="+folded+" rings="+rings+" small="+small;
 });
 </script>`
 
@@ -32,40 +39,62 @@ const narrow = `<style>html{max-width:375px}</style>`
 const catcher = `<script>var errors=0;addEventListener("error",function(){errors++})</script>`
 
 // TestPageInBrowser opens a report in headless Chromium as on a phone and on a
-// desktop. It needs Chromium, of Debian's package of that name.
+// desktop: with a tree that is drawn whole, and with one of 256 members, which is
+// folded. It needs Chromium, of Debian's package of that name.
 func TestPageInBrowser(t *testing.T) {
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("there is no chromium here: apt-get install chromium")
 	}
-	var page strings.Builder
-	if err := smallReport(t).WriteHTML(&page); err != nil {
-		t.Fatal(err)
-	}
-	html := strings.Replace(page.String(), "<style>", catcher+"<style>", 1)
-	dir := t.TempDir()
-	title := regexp.MustCompile(`<title>errors=(\d+) over=(-?\d+) width=(\d+) curves=(\d+) nodes=(\d+) small=(\d+)</title>`)
-	for size, more := range map[string]string{"500,844": narrow, "1280,900": ""} {
-		file := filepath.Join(dir, size+".html")
-		if err := os.WriteFile(file, []byte(strings.Replace(html, "</body>", more+probe+"</body>", 1)), 0o600); err != nil {
+	report := smallReport(t)
+	look := func(name string, check func(sight) bool) {
+		t.Helper()
+		var page strings.Builder
+		if err := report.WriteHTML(&page); err != nil {
 			t.Fatal(err)
 		}
-		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-		defer stop()
-		out, err := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+filepath.Join(dir, "profile"+size),
-			"--virtual-time-budget=3000", "--window-size="+size, "--dump-dom", "file://"+file).Output()
-		if err != nil {
-			t.Fatalf("chromium: %v", err)
+		for size, more := range map[string]string{"500,844": narrow, "1280,900": ""} {
+			l := lookAt(t, browser, page.String(), size, more)
+			if l.errors > 0 || l.over > 0 || l.curves < 5 || l.small > 0 || l.frames != len(report.Film.Frames) || !check(l) {
+				t.Errorf("%s at %s: %+v", name, size, l)
+			}
+			t.Logf("%s at %s: %+v", name, size, l)
 		}
-		m := title.FindStringSubmatch(string(out))
-		if m == nil {
-			t.Fatalf("%s: the page's script did not run: %.300s", size, out)
-		}
-		var errs, over, width, curves, nodes, small int
-		fmt.Sscan(strings.Join(m[1:], " "), &errs, &over, &width, &curves, &nodes, &small)
-		if errs > 0 || over > 0 || curves < 5 || nodes < 8 || small > 0 {
-			t.Errorf("at %s: %s", size, m[0])
-		}
-		t.Logf("%s: %s", size, m[0])
 	}
+	look("whole", func(l sight) bool { return l.nodes == 2*MinFilm-1 && l.folded == 0 })
+	if report.Film, err = Shoot(1, 256); err != nil {
+		t.Fatal(err)
+	}
+	// Two of the members are removed in the end; the first path after the bulk add
+	// is encrypted to members all over the tree.
+	look("folded", func(l sight) bool { return l.nodes == 63 && l.folded == 254 && l.rings > 8 })
+}
+
+// sight is what probe found.
+type sight struct{ errors, over, width, curves, frames, nodes, folded, rings, small int }
+
+var lookTitle = regexp.MustCompile(`<title>errors=(\d+) over=(-?\d+) width=(\d+) curves=(\d+) frames=(\d+) nodes=(\d+) folded=(\d+) rings=(\d+) small=(\d+)</title>`)
+
+// lookAt opens a page in a window of a size, with more put at its end.
+func lookAt(t *testing.T, browser, html, size, more string) (l sight) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "page.html")
+	html = strings.Replace(html, "<style>", catcher+"<style>", 1)
+	if err := os.WriteFile(file, []byte(strings.Replace(html, "</body>", more+probe+"</body>", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	out, err := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+filepath.Join(dir, "profile"),
+		"--virtual-time-budget=3000", "--window-size="+size, "--dump-dom", "file://"+file).Output()
+	if err != nil {
+		t.Fatalf("chromium: %v", err)
+	}
+	m := lookTitle.FindStringSubmatch(string(out))
+	if m == nil {
+		t.Fatalf("%s: the page's script did not run: %.300s", size, out)
+	}
+	fmt.Sscan(strings.Join(m[1:], " "), &l.errors, &l.over, &l.width, &l.curves, &l.frames, &l.nodes, &l.folded, &l.rings, &l.small)
+	return l
 }

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -15,6 +16,13 @@ import (
 type Film struct {
 	Frames []Frame `json:"frames"`
 }
+
+// Folded reports whether the tree is too wide to be drawn whole.
+func (f *Film) Folded() bool {
+	return slices.ContainsFunc(f.Frames, func(x Frame) bool { return x.Width > foldAbove })
+}
+
+const foldAbove = 64 // leaves, as in the page's script
 
 // Frame is one epoch.
 type Frame struct {
@@ -50,33 +58,52 @@ type FilmCopath struct {
 	Resolution []int `json:"resolution"`
 }
 
-// filmNames are who takes part.
+// filmNames are who takes part first; more members have numbers.
 var filmNames = []string{
 	"Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gia", "Hal", "Ivy", "Jon", "Kim", "Leo", "Mia", "Ned", "Ola", "Pia",
 }
+
+// The members of a film: as many as have names, up to what a page can hold.
+const (
+	MinFilm = 16
+	MaxFilm = 1024
+)
 
 // studio plays a group for a film.
 type studio struct {
 	suite  *mls.Suite
 	cfg    group.Config
+	names  []string
 	groups map[string]*group.Group
 	order  []string
 	film   *Film
 	random *rand.Rand
 }
 
-// Shoot plays a group of real members: started with seven, healed, grown to the
-// sixteenth, and shrunk, with a message that all read in each epoch.
-func Shoot(seed uint64) (*Film, error) {
+// Shoot plays a group of real members, from MinFilm to MaxFilm: started with half
+// of them, healed, grown to the last, and shrunk, with a message that all read in
+// each epoch.
+func Shoot(seed uint64, members int) (*Film, error) {
+	if members < MinFilm || members > MaxFilm {
+		return nil, fmt.Errorf("compare: a film of %d members: from %d to %d", members, MinFilm, MaxFilm)
+	}
 	suite, err := mls.LookupSuite(mls.X25519_AES128GCM_SHA256_Ed25519)
 	if err != nil {
 		return nil, err
 	}
 	s := &studio{
 		suite: suite, film: new(Film), groups: map[string]*group.Group{}, random: rand.New(rand.NewPCG(seed, 7)),
-		cfg: group.Config{Authenticate: group.InsecureAnyCredential, Handshakes: framing.WireFormatPublicMessage},
+		cfg: group.Config{
+			Authenticate: group.InsecureAnyCredential, Handshakes: framing.WireFormatPublicMessage,
+			// What one member has verified the others need not verify again.
+			Verified: treekem.NewVerifiedLeaves(4 * members),
+		},
 	}
-	id, err := s.identity(filmNames[0])
+	s.names = append(s.names, filmNames...)
+	for i := len(s.names); i < members; i++ {
+		s.names = append(s.names, fmt.Sprintf("M%d", i))
+	}
+	id, err := s.identity(s.names[0])
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +111,7 @@ func Shoot(seed uint64) (*Film, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.groups[filmNames[0]], s.order = g, []string{filmNames[0]}
+	s.groups[s.names[0]], s.order = g, []string{s.names[0]}
 	if err := s.frame("Ada starts the group", -1, nil, nil); err != nil {
 		return nil, err
 	}
@@ -93,7 +120,8 @@ func Shoot(seed uint64) (*Film, error) {
 
 // script is what happens.
 func (s *studio) script() error {
-	if err := s.commit("Ada", filmNames[1:8], "", "adds seven members at once: all parents are blank, and the next path is long"); err != nil {
+	half := len(s.names) / 2
+	if err := s.commit("Ada", s.names[1:half], "", fmt.Sprintf("adds %s at once: all parents are blank, and the next path is long", people(half-1))); err != nil {
 		return err
 	}
 	for _, name := range []string{"Cleo", "Eve", "Gia", "Bob"} {
@@ -101,28 +129,42 @@ func (s *studio) script() error {
 			return err
 		}
 	}
-	for i, name := range filmNames[8:] {
-		by := s.order[s.random.IntN(len(s.order))]
-		if err := s.commit(by, []string{name}, "", "adds "+name); err != nil {
+	batch := (len(s.names) - half + 7) / 8
+	i := 0
+	for names := range slices.Chunk(s.names[half:], batch) {
+		who := names[0]
+		if len(names) > 1 {
+			who = people(len(names))
+		}
+		if err := s.commit(s.order[s.random.IntN(len(s.order))], names, "", "adds "+who); err != nil {
 			return err
 		}
 		if i%2 == 0 {
-			if err := s.commit(name, nil, "", "updates: its leaf is merged where it commits"); err != nil {
+			if err := s.commit(names[0], nil, "", "updates: its leaf is merged where it commits"); err != nil {
 				return err
 			}
 		}
+		i++
 	}
-	for _, step := range [][2]string{{"Mia", "Dan"}, {"Ada", "Kim"}} {
+	for _, step := range [][2]string{{s.names[12], "Dan"}, {"Ada", s.names[10]}} {
 		if err := s.commit(step[0], nil, step[1], "removes "+step[1]+", whose path is blanked"); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{"Cleo", "Leo"} {
+	for _, name := range []string{"Cleo", s.names[11]} {
 		if err := s.commit(name, nil, "", "updates and fills what was blank"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// people is a number of members in words, if there is one.
+func people(n int) string {
+	if n == 7 {
+		return "seven members"
+	}
+	return fmt.Sprintf("%d members", n)
 }
 
 func (s *studio) identity(name string) (group.Identity, error) {

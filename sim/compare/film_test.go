@@ -6,7 +6,7 @@ import "testing"
 // each commit's ciphertexts are the resolutions of its copath, without the leaves
 // that it adds itself.
 func TestFilm(t *testing.T) {
-	film, err := Shoot(1)
+	film, err := Shoot(1, MinFilm)
 	if err != nil {
 		t.Fatal(err)
 	}

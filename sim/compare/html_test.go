@@ -2,38 +2,46 @@ package compare
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/treekem/mls/sim/protocols"
 )
 
-// smallReport compares a few designs in a small group.
+// smallReport compares a few designs in a small group, once for all tests.
 func smallReport(t *testing.T) *Report {
 	t.Helper()
+	r, err := makeSmallReport()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := *r
+	return &copied
+}
+
+var makeSmallReport = sync.OnceValues(func() (*Report, error) {
 	designs, err := protocols.Find([]string{"plain", "groupkey", "hybrid", "mls"})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	load := Custom(6, 30, 3)
-	r, err := Run(t.Context(), Config{Workload: load, Designs: designs, Attacks: Attacks(), Sweep: []int{8, 32}})
+	ctx := context.Background()
+	r, err := Run(ctx, Config{Workload: Custom(6, 30, 3), Designs: designs, Attacks: Attacks(), Sweep: []int{8, 32}})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if r.Film, err = Shoot(1); err != nil {
-		t.Fatal(err)
+	if r.Film, err = Shoot(1, MinFilm); err != nil {
+		return nil, err
 	}
-	r.Tree, err = RunTree(t.Context(), TreeConfig{Sizes: []int{16}, Large: 16, Paper: 3, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
+	r.Tree, err = RunTree(ctx, TreeConfig{Sizes: []int{16}, Large: 16, Paper: 3, Seed: 1})
+	return r, err
+})
 
 // TestReport writes a report in all its forms.
 func TestReport(t *testing.T) {

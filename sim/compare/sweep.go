@@ -26,11 +26,27 @@ type Point struct {
 	RekeyCPU   time.Duration `json:"rekey_cpu_ns"`
 }
 
-// Growth is how the costs depend on the number of members: e in cost ∝ membersᵉ.
+// Growth is how the costs depend on the number of members.
 type Growth struct {
-	MessageBytes float64 `json:"message_bytes_exponent"`
-	RekeyBytes   float64 `json:"rekey_bytes_exponent"`
-	RekeyCPU     float64 `json:"rekey_cpu_exponent"`
+	MessageBytes Fit `json:"message_bytes"`
+	RekeyBytes   Fit `json:"rekey_bytes"`
+	RekeyCPU     Fit `json:"rekey_cpu"`
+}
+
+// Fit is how a cost grows with the number of members n.
+type Fit struct {
+	// Exponent is e where the cost is fitted as c·nᵉ: near 1 for what grows
+	// with n, near 0 for what grows with log n or not at all.
+	Exponent float64 `json:"exponent"`
+	// PerDoubling is what twice as many members add, fitted as a + b·log2 n: in
+	// bytes or nanoseconds.
+	PerDoubling float64 `json:"per_doubling"`
+	// Linear and Log are how much of the differences between sizes a line in n
+	// explains, and one in log n: R², from 0 to 1.
+	Linear float64 `json:"r2_n"`
+	Log    float64 `json:"r2_log_n"`
+	// Law is the one that explains more, "n" or "log n"; "1" if nothing grows.
+	Law string `json:"law"`
 }
 
 // sweepLimit is the largest group of an interactive design in a sweep: each
@@ -57,15 +73,52 @@ func (r *DesignReport) sweep(ctx context.Context, d protocols.Design, sizes []in
 }
 
 func fitGrowth(points []Point) *Growth {
-	var x, message, bytes, cpu []float64
-	for _, p := range points {
-		x = append(x, float64(p.Members))
-		message = append(message, float64(p.MessageBytes))
-		bytes = append(bytes, float64(p.RekeyBytes))
-		cpu = append(cpu, float64(p.RekeyCPU))
+	return &Growth{
+		MessageBytes: fit(points, func(p Point) float64 { return float64(p.MessageBytes) }),
+		RekeyBytes:   fit(points, func(p Point) float64 { return float64(p.RekeyBytes) }),
+		RekeyCPU:     fit(points, func(p Point) float64 { return float64(p.RekeyCPU) }),
 	}
-	e := func(y []float64) float64 { return math.Round(100*sim.Exponent(x, y))/100 + 0 } // + 0: no -0
-	return &Growth{e(message), e(bytes), e(cpu)}
+}
+
+// flat is how much costs may differ between sizes that still count as the same.
+const flat = 1.1
+
+func fit(points []Point, cost func(Point) float64) Fit {
+	var n, log, y []float64
+	for _, p := range points {
+		n = append(n, float64(p.Members))
+		log = append(log, math.Log2(float64(p.Members)))
+		y = append(y, cost(p))
+	}
+	round := func(x, unit float64) float64 { return math.Round(x/unit)*unit + 0 } // + 0: no -0
+	f := Fit{
+		Exponent: round(sim.Exponent(n, y), 0.01), PerDoubling: round(sim.PerDoubling(n, y), 1),
+		Linear: explained(n, y), Log: explained(log, y), Law: "1",
+	}
+	if slices.Max(y) > flat*slices.Min(y) {
+		if f.Law = "n"; f.Log > f.Linear {
+			f.Law = "log n"
+		}
+	}
+	return f
+}
+
+// explained is the share of the variance of y that a line in x explains.
+func explained(x, y []float64) float64 {
+	var mx, my, sxx, syy, sxy float64
+	for i := range x {
+		mx += x[i] / float64(len(x))
+		my += y[i] / float64(len(x))
+	}
+	for i := range x {
+		sxx += (x[i] - mx) * (x[i] - mx)
+		syy += (y[i] - my) * (y[i] - my)
+		sxy += (x[i] - mx) * (y[i] - my)
+	}
+	if sxx == 0 || syy == 0 {
+		return 0
+	}
+	return sxy * sxy / (sxx * syy)
 }
 
 // measure finds out what a message and a re-keying cost with n members.

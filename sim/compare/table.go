@@ -10,12 +10,16 @@ import (
 )
 
 // WriteTable writes the costs and the attacks for a reader.
-func (r *Report) WriteTable(w io.Writer) error {
-	p := &printer{w: w}
+func (r *Report) WriteTable(w io.Writer) error { return r.write(&printer{w: w}) }
+
+func (r *Report) write(p *printer) error {
 	l := r.Workload
 	p.line("Workload %s: %d members, %d joins, %d leaves, %d updates, %d messages of %d senders, %d offline spells, seed %d",
 		l.Name, l.Members, l.Joins, l.Leaves, l.Updates, l.Messages, l.Senders, l.Offline, l.Seed)
 	if l.Acting < l.Members {
+		if p.markdown {
+			p.line("")
+		}
 		p.line("%d members read and write; the other %d hold keys that everything is encrypted to.", l.Acting, l.Members-l.Acting)
 	}
 	p.line("")
@@ -31,9 +35,20 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return p.err
 }
 
+// printer writes for a terminal, or Markdown.
 type printer struct {
-	w   io.Writer
-	err error
+	w        io.Writer
+	markdown bool
+	err      error
+}
+
+// section begins a part with what it is about.
+func (p *printer) section(title, note string) {
+	if !p.markdown {
+		p.line("%s (%s)", strings.ToUpper(title), note)
+		return
+	}
+	p.line("## %s\n\n%s.\n", title, strings.ToUpper(note[:1])+note[1:])
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -44,6 +59,15 @@ func (p *printer) line(format string, args ...any) {
 
 // grid writes rows in columns, all but the first to the right.
 func (p *printer) grid(rows [][]string) {
+	if p.markdown {
+		for i, row := range rows {
+			p.line("| %s |", strings.Join(row, " | "))
+			if i == 0 {
+				p.line("|---|%s", strings.Repeat("---:|", len(row)-1))
+			}
+		}
+		return
+	}
 	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	widest := 0
 	for _, row := range rows {
@@ -85,7 +109,7 @@ var costColumns = []struct {
 }
 
 func (p *printer) costs(r *Report) {
-	p.line("COSTS (up: bytes the initiator sends; down, member CPU: of each other member, per operation; server: all in all)")
+	p.section("Costs", "up: bytes the initiator sends; down, member CPU: of each other member, per operation; server: all in all")
 	header := []string{"design"}
 	for _, c := range costColumns {
 		header = append(header, c.title)
@@ -95,7 +119,7 @@ func (p *printer) costs(r *Report) {
 	for i := range r.Designs {
 		d := &r.Designs[i]
 		if d.Costs == nil {
-			notes = append(notes, d.Name+": "+d.Skipped)
+			notes = append(notes, d.Name+": "+d.Skipped+".")
 			continue
 		}
 		row := []string{d.Name}
@@ -105,13 +129,15 @@ func (p *printer) costs(r *Report) {
 		rows = append(rows, row)
 	}
 	p.grid(rows)
+	notes = append(notes, "Operations are counted where they are done; those of mls and mls-public follow from what each commit and Welcome holds.")
 	for _, n := range notes {
+		p.line("")
 		p.line("%s", n)
 	}
 }
 
 func (p *printer) attacks(r *Report) {
-	p.line("ATTACKS (on groups of %d; texts recovered, forged or tampered with unnoticed, of those tried)", sceneMembers)
+	p.section("Attacks", fmt.Sprintf("on groups of %d; texts recovered, forged or tampered with unnoticed, of those tried", sceneMembers))
 	header := []string{"attack"}
 	for _, d := range r.Designs {
 		header = append(header, d.Name)
@@ -135,21 +161,36 @@ func (p *printer) attacks(r *Report) {
 }
 
 func (p *printer) growth(r *Report) {
-	p.line("GROWTH with the number of members n (bytes ∝ n^e, fitted over the sizes measured)")
-	rows := [][]string{{"design", "sizes", "message bytes", "e", "re-key bytes", "e", "re-key CPU", "e"}}
+	p.section("Growth", "with the number of members n: e of cost ∝ nᵉ, and the law that explains the measured points best")
+	rows := [][]string{{"design", "sizes", "message bytes", "e", "law", "re-key bytes", "e", "law", "re-key CPU", "e", "law"}}
 	for _, d := range r.Designs {
 		if len(d.Sweep) == 0 {
 			continue
 		}
 		last, g := d.Sweep[len(d.Sweep)-1], d.Growth
-		rows = append(rows, []string{
-			d.Name, fmt.Sprintf("%d…%d", d.Sweep[0].Members, last.Members),
-			Bytes(last.MessageBytes), fmt.Sprintf("%.2f", g.MessageBytes),
-			Bytes(last.RekeyBytes), fmt.Sprintf("%.2f", g.RekeyBytes),
-			Span(last.RekeyCPU, 1), fmt.Sprintf("%.2f", g.RekeyCPU),
-		})
+		size := func(v float64) string { return Bytes(int(v)) }
+		span := func(v float64) string { return Span(time.Duration(v), 1) }
+		row := []string{d.Name, fmt.Sprintf("%d…%d", d.Sweep[0].Members, last.Members)}
+		row = append(append(row, Bytes(last.MessageBytes)), g.MessageBytes.cells(size)...)
+		row = append(append(row, Bytes(last.RekeyBytes)), g.RekeyBytes.cells(size)...)
+		row = append(append(row, Span(last.RekeyCPU, 1)), g.RekeyCPU.cells(span)...)
+		rows = append(rows, row)
 	}
 	p.grid(rows)
+}
+
+// cells are a fit's exponent and its law.
+func (f Fit) cells(unit func(float64) string) []string {
+	law := f.Law
+	switch f.Law {
+	case "1":
+		law = "constant"
+	case "n":
+		law += fmt.Sprintf(" (R² %.3f)", f.Linear)
+	case "log n":
+		law += fmt.Sprintf(" (R² %.3f), +%s a doubling", f.Log, unit(f.PerDoubling))
+	}
+	return []string{fmt.Sprintf("%.2f", f.Exponent), law}
 }
 
 // Bytes writes a number of bytes in few characters.

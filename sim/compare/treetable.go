@@ -10,8 +10,9 @@ import (
 )
 
 // WriteTable writes what was found about the tree for a reader.
-func (r *TreeReport) WriteTable(w io.Writer) error {
-	p := &printer{w: w}
+func (r *TreeReport) WriteTable(w io.Writer) error { return r.write(&printer{w: w}) }
+
+func (r *TreeReport) write(p *printer) error {
 	for i, part := range r.parts() {
 		if len(part.runs) == 0 {
 			continue
@@ -19,7 +20,7 @@ func (r *TreeReport) WriteTable(w io.Writer) error {
 		if i > 0 {
 			p.line("")
 		}
-		p.line("%s", part.title)
+		p.section(part.title, part.note)
 		rows := [][]string{{"history", "members", "commits", "mean", "median", "95 %", "max", "first", "path bytes", "log2 n", "√n", "published"}}
 		for _, x := range part.runs {
 			expected := "-"
@@ -38,16 +39,16 @@ func (r *TreeReport) WriteTable(w io.Writer) error {
 }
 
 type treePart struct {
-	name, title string
-	runs        []TreeRun
+	name, title, note string
+	runs              []TreeRun
 }
 
 func (r *TreeReport) parts() []treePart {
 	return []treePart{
-		{"updates", "HPKE CIPHERTEXTS PER COMMIT, by the number of Update proposals in each (random members, random committer)", r.Updates},
-		{"committers", "WITH ONE UPDATE PROPOSAL PER COMMIT, by who commits", r.Committers},
-		{"healing", "AFTER A BULK ADD: as many commits as members, without proposals, by who commits", r.Healing},
-		{"paper", "THE WORKLOAD OF TAINTED TREEKEM (80 % updates by a Zipf distribution, 10 % adds, 10 % removals), by who adds and removes", r.Paper},
+		{"updates", "Update proposals", "HPKE ciphertexts per commit, by the number of Update proposals of random members in each; the committer is a random member", r.Updates},
+		{"committers", "Committers", "HPKE ciphertexts per commit with one Update proposal in each, by who commits", r.Committers},
+		{"healing", "Healing", "HPKE ciphertexts per commit after a bulk add: as many commits as members, without proposals, by who commits", r.Healing},
+		{"paper", "Tainted TreeKEM's workload", "HPKE ciphertexts per commit; 80 % updates by a Zipf distribution, 10 % adds, 10 % removals, by who adds and removes", r.Paper},
 	}
 }
 

@@ -116,6 +116,9 @@ type player struct {
 // what was not as it must be: somebody could not read, or read something else.
 func Play(ctx context.Context, d protocols.Design, load Workload, progress func(done, total int)) (*Costs, error) {
 	start := time.Now()
+	if progress != nil {
+		progress(0, 1) // starting a large group takes a while
+	}
 	w, err := newWorld(d, protocols.NoFlaw)
 	if err != nil {
 		return nil, err

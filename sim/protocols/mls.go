@@ -3,6 +3,8 @@ package protocols
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -127,7 +129,9 @@ func (d *mlsDevice) Create(members []ID) ([]Packet, error) {
 		}
 		add = append(add, group.AddProposal(kp))
 	}
-	return d.commit(nil, joiners, add...)
+	out, err := d.commit(nil, joiners, add...)
+	d.index()
+	return out, err
 }
 
 func (d *mlsDevice) Add(who ID) ([]Packet, error) {
@@ -177,14 +181,15 @@ func (d *mlsDevice) commit(to, joiners []ID, proposals ...framing.Proposal) ([]P
 	if err != nil {
 		return nil, err
 	}
-	seals := staged.Tree().CommitCost(d.group.OwnLeaf())
+	// The path is encrypted to all but the joiners, who get a secret in the Welcome
+	// each; of their key packages two signatures are verified.
+	seals := staged.Tree().CommitCost(d.group.OwnLeaf()) - len(joiners)
 	path := len(staged.Tree().FilteredDirectPath(d.group.OwnLeaf()))
 	d.meter.PublicKey += seals + path + 1 + 2 + len(joiners)*3 + boolNum(len(joiners) > 0)
 	d.meter.Symmetric += 2*path + 20
-	if err := d.group.Merge(staged); err != nil {
+	if err := d.merge(staged); err != nil {
 		return nil, err
 	}
-	d.leaves = nil
 	var out []Packet
 	if len(to) > 0 {
 		out = append(out, Packet{d.id, to, Handshake, staged.Message()})
@@ -211,11 +216,26 @@ func (d *mlsDevice) index() {
 	for leaf, node := range d.group.Members() {
 		d.leaves[ID(toNum(node.Credential.Identity))] = leaf
 	}
-	d.setMembers(nil)
-	for id := range d.leaves {
-		d.members = append(d.members, id)
+	d.setMembers(slices.Collect(maps.Keys(d.leaves)))
+}
+
+// merge puts a commit in place and keeps the index up to date.
+func (d *mlsDevice) merge(s *group.Staged) error {
+	if err := d.group.Merge(s); err != nil {
+		return err
 	}
-	d.setMembers(d.members)
+	changes := s.Changes()
+	if d.leaves == nil || len(changes.Added)+len(changes.Removed) == 0 {
+		return nil
+	}
+	for _, c := range changes.Removed {
+		delete(d.leaves, ID(toNum(c.Old.Credential.Identity)))
+	}
+	for _, c := range changes.Added {
+		d.leaves[ID(toNum(c.New.Credential.Identity))] = c.Leaf
+	}
+	d.setMembers(slices.Collect(maps.Keys(d.leaves)))
+	return nil
 }
 
 func (d *mlsDevice) Send(text []byte) ([]Packet, error) {
@@ -241,12 +261,10 @@ func (d *mlsDevice) Receive(p Packet) (Event, error) {
 	case *group.Staged:
 		d.meter.PublicKey += 3 + 2 // open, derive, leaf key; signature of leaf and message
 		d.meter.Symmetric += 25
-		d.leaves = nil
-		return Event{}, d.group.Merge(r)
+		return Event{}, d.merge(r)
 	case *group.Removal:
 		d.meter.PublicKey++
-		d.leaves = nil
-		return Event{Notice: "you were removed"}, d.group.Merge(r.Staged)
+		return Event{Notice: "you were removed"}, d.merge(r.Staged)
 	case *group.Application:
 		return d.text(r)
 	case *group.Duplicate:
@@ -283,6 +301,7 @@ func (d *mlsDevice) join(body []byte) error {
 		return err
 	}
 	d.group, d.leaves = g, nil
+	d.index()
 	d.meter.PublicKey += 2 + 1 + int(g.Tree().Members()) // opens, GroupInfo, leaves
 	d.meter.Symmetric += 20
 	return nil
