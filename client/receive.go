@@ -150,9 +150,9 @@ func forked(err error) bool {
 	return errors.As(err, &rule) && slices.Contains(shutOut, rule.Section+"/"+rule.Rule)
 }
 
-// errForked is why we are to rejoin when our own messages come back and we have
-// not made them.
-var errForked = errors.New("client: a message of ours that this state has not sent: another copy of the state is in use, or an accepted commit was discarded")
+// ErrForked is why we are to rejoin when our own messages come back and this
+// state has not made them: see NeedsRejoin.Reason.
+var ErrForked = errors.New("client: a message of ours that this state has not sent: another copy of the state is in use, or an accepted commit was discarded")
 
 // received makes what the group has read durable.
 func (g *Group) received(ctx context.Context, message []byte, e envelope, r group.Received, held *heldMessage) (Outcome, error) {
@@ -221,7 +221,7 @@ func (g *Group) own(ctx context.Context, message []byte, e envelope, r *group.Ow
 		return echo, nil
 	}
 	if r.ContentType == framing.ContentCommit || !r.Known {
-		return &NeedsRejoin{Epoch: e.epoch, Reason: errForked}, nil
+		return &NeedsRejoin{Epoch: e.epoch, Reason: ErrForked}, nil
 	}
 	return echo, nil
 }

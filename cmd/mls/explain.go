@@ -2,15 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 )
@@ -38,24 +38,22 @@ The exit code is 0 when there is an explanation, whatever it says.`,
 		if dir == "" {
 			dir = a.dir
 		}
-		if _, err := os.Stat(filepath.Join(dir, "identity.cbor")); err != nil {
-			return hinted(`"mls init" makes one; --group names it`, "no state in %s", dir)
-		}
-		h, err := readHome(dir)
-		if err != nil {
-			return err
-		}
 		data, err := a.input(args[0])
 		if err != nil {
 			return err
 		}
-		x := &explainer{home: h, name: name, data: unhex(data)}
+		x := &explainer{name: name, data: unhex(data)}
 		if tree != "" {
 			if x.tree, err = a.input(tree); err != nil {
 				return err
 			}
 		}
-		e, err := x.explain()
+		var e *explanation
+		err = a.withHome(dir, homeOptions{}, func(ctx context.Context, h *home) error {
+			x.home = h
+			e, err = x.explain(ctx)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -77,32 +75,41 @@ type explainer struct {
 }
 
 // explain runs the message through a copy of the state and lays the outcome out in steps.
-func (x *explainer) explain() (*explanation, error) {
+func (x *explainer) explain(ctx context.Context) (*explanation, error) {
 	m, err := framing.Parse(x.data)
 	if err != nil {
 		return newExplanation("a message", "", handshakeSteps(nil), err, ""), nil
 	}
 	switch {
 	case m.Welcome != nil:
-		return x.explainWelcome(m)
+		return x.explainWelcome(ctx, m)
 	case m.GroupInfo != nil:
 		return x.explainGroupInfo(m)
 	case m.KeyPackage != nil:
-		return x.explainKeyPackage(m)
+		return x.explainKeyPackage(ctx, m)
 	}
-	g, err := x.home.loadGroup(x.name)
+	g, err := x.home.group(ctx, x.name)
 	if err != nil {
 		return nil, err
 	}
-	context := fmt.Sprintf("group %s, epoch %d, as leaf %d", label(g.ID()), g.Epoch(), g.OwnLeaf())
-	what := messageText(m)
-	if g.isPending(x.data) {
-		return newExplanation(what, context, handshakeSteps(m), nil,
-			`your own pending commit: "mls group process" counts it as accepted`), nil
+	pending, err := g.isPending(ctx, x.data)
+	if err != nil {
+		return nil, err
 	}
-	received, err := g.Process(x.data)
-	verdict, err := g.verdict(received, err)
-	return newExplanation(what, context, handshakeSteps(m), err, verdict), nil
+	var e *explanation
+	err = g.Try(ctx, func(trial *group.Group) error {
+		s := shown{trial, g.info}
+		context := fmt.Sprintf("group %s, epoch %d, as leaf %d", label(s.ID()), s.Epoch(), s.OwnLeaf())
+		if pending {
+			e = newExplanation(messageText(m), context, handshakeSteps(m), nil,
+				`your own pending commit: "mls group process" counts it as accepted`)
+			return nil
+		}
+		verdict, err := s.verdict(trial.Process(x.data))
+		e = newExplanation(messageText(m), context, handshakeSteps(m), err, verdict)
+		return nil
+	})
+	return e, err
 }
 
 // messageText names a message in a line.
@@ -118,7 +125,7 @@ func messageText(m *framing.Message) string {
 }
 
 // verdict says what processing a message would do. What is no error but no success either becomes one.
-func (g *held) verdict(received group.Received, err error) (string, error) {
+func (g shown) verdict(received group.Received, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
@@ -144,39 +151,33 @@ func (g *held) verdict(received group.Received, err error) (string, error) {
 }
 
 // stagedText is the description of a commit.
-func (g *held) stagedText(s *group.Staged) string {
+func (g shown) stagedText(s *group.Staged) string {
 	var b bytes.Buffer
-	g.describeStaged(&b, s)
+	g.describeCommit(&b, receivedCommit(s))
 	return "a valid commit, to be decided about:\n" + b.String()
 }
 
 // explainWelcome tries to join, and drops the group.
-func (x *explainer) explainWelcome(m *framing.Message) (*explanation, error) {
-	context := fmt.Sprintf("%s with the key packages in %s", x.home.Name, x.home.dir)
-	for i := range m.Welcome.Secrets {
-		kp, private, ours, err := x.home.keyPackage(m.Welcome.Secrets[i].NewMember)
-		if err != nil {
-			return nil, err
-		}
-		if !ours {
-			continue
-		}
-		opt := group.JoinOptions{RatchetTree: x.tree, Known: x.home.holdsActive}
-		g, err := group.Join(x.home.config(), m.Welcome, kp, private, opt)
-		verdict := ""
-		if err == nil {
-			verdict = fmt.Sprintf("would join group %s in epoch %d as leaf %d of %d members",
-				label(g.ID()), g.Epoch(), g.OwnLeaf(), g.Tree().Members())
-		}
-		return newExplanation(messageText(m), context, welcomeSteps(), err, verdict), nil
+func (x *explainer) explainWelcome(ctx context.Context, m *framing.Message) (*explanation, error) {
+	context := fmt.Sprintf("%s with the key packages in %s", x.home.name, x.home.dir)
+	verdict := ""
+	err := x.home.TryJoin(ctx, x.data, client.JoinOptions{RatchetTree: x.tree}, func(g *group.Group) error {
+		verdict = fmt.Sprintf("would join group %s in epoch %d as leaf %d of %d members",
+			label(g.ID()), g.Epoch(), g.OwnLeaf(), g.Tree().Members())
+		return nil
+	})
+	switch {
+	case errors.Is(err, client.ErrNoKeyPackage):
+		err = &stepError{"10", "the Welcome is for none of the key packages here"}
+	case errors.Is(err, client.ErrGroupExists):
+		err = mls.Invalid("12.4.3", "group-id", "we are in a group of that identifier already")
 	}
-	err := &stepError{"10", "the Welcome is for none of the key packages here"}
-	return newExplanation(messageText(m), context, welcomeSteps(), err, ""), nil
+	return newExplanation(messageText(m), context, welcomeSteps(), err, verdict), nil
 }
 
 // explainGroupInfo verifies a GroupInfo as somebody who joins by it would.
 func (x *explainer) explainGroupInfo(m *framing.Message) (*explanation, error) {
-	p, err := group.Observe(x.home.config(), m.GroupInfo, x.tree)
+	p, err := group.Observe(groupConfig(homeOptions{}), m.GroupInfo, x.tree)
 	verdict := ""
 	if err == nil {
 		_, external := mls.FindExtension(m.GroupInfo.Extensions, mls.ExtensionExternalPub)
@@ -190,19 +191,24 @@ func (x *explainer) explainGroupInfo(m *framing.Message) (*explanation, error) {
 }
 
 // explainKeyPackage commits the addition to a copy of the group, and drops it.
-func (x *explainer) explainKeyPackage(m *framing.Message) (*explanation, error) {
-	g, err := x.home.loadGroup(x.name)
+func (x *explainer) explainKeyPackage(ctx context.Context, m *framing.Message) (*explanation, error) {
+	g, err := x.home.group(ctx, x.name)
 	if err != nil {
 		return nil, err
 	}
-	staged, err := g.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(m.KeyPackage)}, References: [][]byte{}})
-	verdict := ""
-	if err == nil {
-		added := staged.Changes().Added
-		verdict = "can be added: " + g.leafText(added[0].Leaf, added[0].New)
-	}
-	context := fmt.Sprintf("adding it to group %s", label(g.ID()))
-	return newExplanation(messageText(m), context, keyPackageSteps(), err, verdict), nil
+	var e *explanation
+	err = g.Try(ctx, func(trial *group.Group) error {
+		staged, err := trial.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(m.KeyPackage)}, References: [][]byte{}})
+		verdict := ""
+		if err == nil {
+			added := staged.Changes().Added
+			verdict = "can be added: " + shown{trial, g.info}.leafText(added[0].Leaf, added[0].New)
+		}
+		context := fmt.Sprintf("adding it to group %s", label(g.ID()))
+		e = newExplanation(messageText(m), context, keyPackageSteps(), err, verdict)
+		return nil
+	})
+	return e, err
 }
 
 // retryText says whether trying again later can help.

@@ -12,28 +12,14 @@ import (
 // maxInput bounds what is read from a file or pipe: the largest MLS vector, as package group's default.
 const maxInput = 1<<30 - 1
 
-// writeAtomic replaces name by data such that after a crash the file holds the old bytes or the new,
-// never a mixture, and the new ones are on the disk when it returns.
-func writeAtomic(name string, data []byte, perm fs.FileMode) error {
-	temp, err := writeTemp(name, data, perm)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp, name); err != nil {
-		os.Remove(temp)
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
 // writeTemp writes data, synced, to a new file beside name and returns the file's name.
-func writeTemp(name string, data []byte, perm fs.FileMode) (string, error) {
+func writeTemp(name string, data []byte) (string, error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(perm), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 	if err != nil {
 		os.Remove(f.Name())
 		return "", err
@@ -58,7 +44,7 @@ func syncDir(dir string) error {
 // the speed of either: that is how a commit wins its epoch in a shared folder. No reader ever sees a
 // half-written file under the name.
 func writeNew(name string, data []byte) error {
-	temp, err := writeTemp(name, data, 0o644)
+	temp, err := writeTemp(name, data)
 	if err != nil {
 		return err
 	}
@@ -121,7 +107,12 @@ func (a *app) output(name string, data []byte) error {
 // input reads the file name, or standard input for "-".
 func (a *app) input(name string) ([]byte, error) {
 	in := a.stdin
-	if name != "-" {
+	if name == "-" {
+		if a.stdinTaken {
+			return nil, hinted("name a file for one of them", "standard input is to be read twice")
+		}
+		a.stdinTaken = true
+	} else {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -25,7 +26,10 @@ func (a *app) groupCommand() *cobra.Command {
 		Short: "Hold groups: messages are files, the state is a directory",
 		Long: `group holds real groups. The state lives in the state directory; what members
 send each other are files, to be brought to them by any means, such as a shared
-folder.
+folder. One process at a time can work in a state directory.
+
+Everything is stored before it is written out, so that no crash loses a message
+or uses a key twice: "mls group outbox" lists what may not have left.
 
 A commit that you make is pending until you see it accepted: process its own
 file, or say "mls group accept". If another member's commit comes first, process
@@ -51,27 +55,34 @@ authenticator that "mls group info" prints, over a channel you trust.`,
 		a.groupProposeCommand(f), a.groupCommitCommand(f),
 		a.groupProcessCommand(f), a.groupAcceptCommand(f), a.groupDiscardCommand(f),
 		a.groupSendCommand(f), a.groupReceiveCommand(f),
-		a.groupExportCommand(f), a.groupInfoCommand(f),
+		a.groupExportCommand(f), a.groupOutboxCommand(f), a.groupInfoCommand(f),
 	)
 	needSubcommand(cmd)
 	return cmd
 }
 
-// openGroup opens the state directory, takes its lock and loads the group that the flags name.
-func (a *app) openGroup(f *groupFlags) (*held, func(), error) {
-	h, unlock, err := a.openHome()
-	if err != nil {
-		return nil, nil, err
-	}
+// handshakes is how own proposals and commits are framed; 0 is the default.
+func (f *groupFlags) handshakes() framing.WireFormat {
 	if f.public {
-		h.handshakes = framing.WireFormatPublicMessage
+		return framing.WireFormatPublicMessage
 	}
-	g, err := h.loadGroup(f.name)
-	if err != nil {
-		unlock()
-		return nil, nil, err
-	}
-	return g, unlock, nil
+	return 0
+}
+
+// withGroup opens the state directory and the group that the flags name, for use.
+func (a *app) withGroup(f *groupFlags, use func(context.Context, *held) error) error {
+	return a.withGroupOptions(f, homeOptions{}, use)
+}
+
+func (a *app) withGroupOptions(f *groupFlags, opt homeOptions, use func(context.Context, *held) error) error {
+	opt.handshakes = f.handshakes()
+	return a.withHome(a.dir, opt, func(ctx context.Context, h *home) error {
+		g, err := h.group(ctx, f.name)
+		if err != nil {
+			return err
+		}
+		return use(ctx, g)
+	})
 }
 
 // confirm asks on the terminal. Without a terminal only --yes says yes.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 )
@@ -103,7 +105,7 @@ is shut out again, and commits the proposals of this epoch along.`,
 	return verb(cmd, func([]string) error { return a.commit(f, &c, &r) })
 }
 
-// commit makes a commit, saves it as pending and hands it out.
+// commit makes a commit, which is then pending, and hands it out.
 func (a *app) commit(f *groupFlags, c *commitFlags, r *commitRequest) error {
 	for _, name := range []string{c.out, c.welcome, c.tree} {
 		if name != "" {
@@ -112,51 +114,59 @@ func (a *app) commit(f *groupFlags, c *commitFlags, r *commitRequest) error {
 			}
 		}
 	}
-	g, unlock, err := a.openGroup(f)
+	return a.withGroup(f, func(ctx context.Context, g *held) error {
+		if err := g.noPending(); err != nil {
+			return err
+		}
+		opt, err := a.commitOptions(ctx, g, r)
+		if err != nil {
+			return err
+		}
+		opt.TreeApart = c.tree != ""
+		if _, err := g.Commit(ctx, opt); err != nil {
+			return err
+		}
+		return a.handOut(ctx, g, c)
+	})
+}
+
+// handOut writes the commit that was just made. If that fails nobody has seen it, and it is dropped.
+func (a *app) handOut(ctx context.Context, g *held, c *commitFlags) error {
+	p, err := g.PendingCommit(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if err := g.noPending(); err != nil {
-		return err
+	err = g.noteWelcome(ctx, c.welcome)
+	if len(p.Changes.Added) > 0 && c.welcome == "" {
+		err = &usageError{errors.New("the commit adds members: --welcome names the file for their Welcome"), "mls group commit"}
 	}
-	opt, err := a.commitOptions(g, r)
+	if err == nil {
+		err = a.output(c.out, p.Message)
+	}
 	if err != nil {
-		return err
-	}
-	opt.TreeApart = c.tree != ""
-	staged, err := g.Commit(opt)
-	if err != nil {
-		return err
-	}
-	if staged.Welcome() != nil && c.welcome == "" {
-		return &usageError{errors.New("the commit adds members: --welcome names the file for their Welcome"), "mls group commit"}
-	}
-	if err := g.setPending(staged, c.welcome); err != nil {
-		return err
-	}
-	if err := g.save(); err != nil {
-		return err
-	}
-	if err := a.output(c.out, staged.Message()); err != nil {
-		g.dropPending() // nobody has seen it
-		return errors.Join(err, g.save())
+		return errors.Join(err, g.Discard(ctx))
 	}
 	if c.tree != "" {
-		if err := a.outputTree(c.tree, staged); err != nil {
+		if err := a.outputTree(c.tree, p); err != nil {
 			return err
 		}
 	}
-	g.describeStaged(a.stderr, staged)
+	err = g.show(ctx, func(s shown) error {
+		s.describeCommit(a.stderr, ownCommit(p))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	if c.accept {
-		return a.accept(g, c.welcome)
+		return a.accept(ctx, g, c.welcome)
 	}
 	fmt.Fprintf(a.stderr, "pending: process the commit once it is accepted, or say \"mls group accept\"\n")
 	return nil
 }
 
 // commitOptions turns the request into the library's terms.
-func (a *app) commitOptions(g *held, r *commitRequest) (group.CommitOptions, error) {
+func (a *app) commitOptions(ctx context.Context, g *held, r *commitRequest) (group.CommitOptions, error) {
 	opt := group.CommitOptions{OmitPath: r.omitPath}
 	for _, name := range r.add {
 		kp, err := a.readKeyPackage(name)
@@ -166,31 +176,44 @@ func (a *app) commitOptions(g *held, r *commitRequest) (group.CommitOptions, err
 		opt.Proposals = append(opt.Proposals, group.AddProposal(kp))
 	}
 	for _, who := range r.remove {
-		leaf, err := g.findMember(who)
+		leaf, err := g.findMember(ctx, who)
 		if err != nil {
 			return opt, err
 		}
-		if leaf == g.OwnLeaf() {
+		if leaf == g.info.OwnLeaf {
 			return opt, hinted("another member can remove you", "a member cannot remove itself by its own commit")
 		}
 		opt.Proposals = append(opt.Proposals, group.RemoveProposal(leaf))
 	}
 	for _, id := range r.psk {
-		opt.Proposals = append(opt.Proposals, group.PSKProposal(g.Suite(), []byte(id)))
-	}
-	if r.newKey {
-		if _, err := g.home.newSigner(); err != nil {
+		p, err := g.pskProposal(id)
+		if err != nil {
 			return opt, err
 		}
-		id := g.home.identity()
+		opt.Proposals = append(opt.Proposals, p)
+	}
+	if r.newKey {
+		id, err := g.home.newIdentity(ctx)
+		if err != nil {
+			return opt, err
+		}
 		opt.Identity = &id
 	}
 	return opt, nil
 }
 
+// pskProposal injects a pre-shared key.
+func (g *held) pskProposal(id string) (framing.Proposal, error) {
+	suite, err := mls.LookupSuite(g.info.Suite)
+	if err != nil {
+		return framing.Proposal{}, err
+	}
+	return group.PSKProposal(suite, []byte(id)), nil
+}
+
 // outputTree writes the ratchet tree that a Welcome leaves out. It is public.
-func (a *app) outputTree(name string, staged *group.Staged) error {
-	tree, err := staged.Tree().Bytes()
+func (a *app) outputTree(name string, p *client.PendingCommit) error {
+	tree, err := p.Tree.Bytes()
 	if err != nil {
 		return err
 	}
@@ -206,25 +229,25 @@ commits it. Until then nothing else can be sent in the group.`,
 		Example: `  mls group propose remove bob -o shared/garden.4.p1
   mls group propose update -o shared/garden.4.p2`,
 	}
-	propose := func(use, short, example string, args cobra.PositionalArgs, make func(g *held, args []string) (framing.Proposal, error)) {
+	propose := func(use, short, example string, args cobra.PositionalArgs, make func(context.Context, *held, []string) (framing.Proposal, error)) {
 		var out string
 		sub := &cobra.Command{Use: use, Short: short, Example: example, Args: args}
 		outFlag(sub, &out, "proposal")
 		cmd.AddCommand(verb(sub, func(args []string) error {
-			return a.propose(f, out, func(g *held) ([]byte, error) {
-				p, err := make(g, args)
+			return a.propose(f, out, func(ctx context.Context, g *held) (*client.Outgoing, error) {
+				p, err := make(ctx, g, args)
 				if err != nil {
 					return nil, err
 				}
 				if p.Type == mls.ProposalUpdate {
-					return g.ProposeUpdate(group.UpdateOptions{})
+					return g.ProposeUpdate(ctx, nil)
 				}
-				return g.Propose(p, nil)
+				return g.Propose(ctx, p, nil)
 			})
 		}))
 	}
 	propose("add KEYPACKAGE", "Propose to add a member", "  mls group propose add shared/bob.kp -o shared/p1", cobra.ExactArgs(1),
-		func(_ *held, args []string) (framing.Proposal, error) {
+		func(_ context.Context, _ *held, args []string) (framing.Proposal, error) {
 			kp, err := a.readKeyPackage(args[0])
 			if err != nil {
 				return framing.Proposal{}, err
@@ -232,43 +255,45 @@ commits it. Until then nothing else can be sent in the group.`,
 			return group.AddProposal(kp), nil
 		})
 	propose("remove MEMBER", "Propose to remove a member, which may be yourself", "  mls group propose remove bob -o shared/p1", cobra.ExactArgs(1),
-		func(g *held, args []string) (framing.Proposal, error) {
-			leaf, err := g.findMember(args[0])
+		func(ctx context.Context, g *held, args []string) (framing.Proposal, error) {
+			leaf, err := g.findMember(ctx, args[0])
 			return group.RemoveProposal(leaf), err
 		})
 	propose("update", "Propose fresh keys of your own", "  mls group propose update -o shared/p1", cobra.NoArgs,
-		func(*held, []string) (framing.Proposal, error) {
+		func(context.Context, *held, []string) (framing.Proposal, error) {
 			return framing.Proposal{Type: mls.ProposalUpdate}, nil
 		})
 	propose("psk ID", "Propose to inject a pre-shared key", "  mls group propose psk dinner -o shared/p1", cobra.ExactArgs(1),
-		func(g *held, args []string) (framing.Proposal, error) {
-			return group.PSKProposal(g.Suite(), []byte(args[0])), nil
+		func(_ context.Context, g *held, args []string) (framing.Proposal, error) {
+			return g.pskProposal(args[0])
 		})
 	needSubcommand(cmd)
 	return cmd
 }
 
-// propose makes a proposal, saves the state that knows it, and hands it out.
-func (a *app) propose(f *groupFlags, out string, make func(*held) ([]byte, error)) error {
+// propose makes a proposal and hands it out.
+func (a *app) propose(f *groupFlags, out string, make func(context.Context, *held) (*client.Outgoing, error)) error {
 	if err := a.checkOutput(out); err != nil {
 		return err
 	}
-	g, unlock, err := a.openGroup(f)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	message, err := make(g)
-	if err != nil {
-		return err
-	}
-	if err := g.save(); err != nil {
-		return err
-	}
-	if err := a.output(out, message); err != nil {
-		return err
-	}
-	last := g.Proposals()
-	fmt.Fprintf(a.stderr, "proposed in epoch %d: %s\n", g.Epoch(), g.proposalText(&last[len(last)-1]))
-	return nil
+	return a.withGroup(f, func(ctx context.Context, g *held) error {
+		if err := g.joined(); err != nil {
+			return err
+		}
+		made, err := make(ctx, g)
+		if err != nil {
+			return err
+		}
+		if err := a.output(out, made.Message); err != nil {
+			return &hintError{err, fmt.Sprintf(`the proposal is kept: "mls group outbox %d -o FILE" writes it`, made.ID)}
+		}
+		if err := g.home.Sent(ctx, made.ID); err != nil {
+			return err
+		}
+		return g.show(ctx, func(s shown) error {
+			all := s.Proposals()
+			fmt.Fprintf(a.stderr, "proposed in epoch %d: %s\n", s.Epoch(), s.proposalText(&all[len(all)-1]))
+			return nil
+		})
+	})
 }

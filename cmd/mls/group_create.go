@@ -1,13 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/client"
 )
 
 func (a *app) groupCreateCommand(f *groupFlags) *cobra.Command {
@@ -27,23 +29,17 @@ members see and use as its name; without one it is random.`,
 		if id == "" || !printable(id) {
 			return usagef(cmd, "the identifier is empty or not printable text")
 		}
-		h, unlock, err := a.openHome()
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		if h.hasGroup([]byte(id)) {
-			return fmt.Errorf("there is a group %q in %s already", id, h.dir)
-		}
-		g, err := group.New(h.config(), h.suite, group.CreateOptions{GroupID: []byte(id), Identity: h.identity()})
-		if err != nil {
-			return err
-		}
-		if err := h.adopt(g).save(); err != nil {
-			return err
-		}
-		fmt.Fprintf(a.stderr, "created group %s: epoch 0, 1 member\n", id)
-		return nil
+		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
+			_, err := h.CreateGroup(ctx, h.id, client.GroupOptions{GroupID: []byte(id)})
+			if errors.Is(err, client.ErrGroupExists) {
+				return fmt.Errorf("there is a group %q in %s already", id, h.dir)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stderr, "created group %s: epoch 0, 1 member\n", id)
+			return nil
+		})
 	})
 }
 

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
-	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 )
 
@@ -37,13 +37,8 @@ public, signed by you. Whoever has it can join with "mls group external-join".`,
 	cmd.Flags().BoolVar(&noTree, "no-tree", false, "leave the ratchet tree out; joiners then need it apart")
 	cmd.Flags().BoolVar(&noExternal, "no-external", false, "leave out the key that external joiners need")
 	return verb(cmd, func([]string) error {
-		return a.export(f, out, func(g *held) ([]byte, error) {
-			info, err := g.GroupInfo(group.InfoOptions{Tree: !noTree, ExternalPub: !noExternal})
-			if err != nil {
-				return nil, err
-			}
-			m := framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatGroupInfo, GroupInfo: info}
-			return m.Bytes()
+		return a.export(f, out, func(ctx context.Context, g *held) ([]byte, error) {
+			return g.GroupInfo(ctx, group.InfoOptions{Tree: !noTree, ExternalPub: !noExternal})
 		})
 	})
 }
@@ -58,25 +53,49 @@ func (a *app) exportTreeCommand(f *groupFlags) *cobra.Command {
 	}
 	outFlag(cmd, &out, "tree")
 	return verb(cmd, func([]string) error {
-		return a.export(f, out, func(g *held) ([]byte, error) { return g.Tree().Bytes() })
+		return a.export(f, out, func(ctx context.Context, g *held) (tree []byte, err error) {
+			err = g.View(ctx, func(g *group.Group) error {
+				tree, err = g.Tree().Bytes()
+				return err
+			})
+			return tree, err
+		})
 	})
 }
 
 // export writes something that changes no state.
-func (a *app) export(f *groupFlags, out string, make func(*held) ([]byte, error)) error {
+func (a *app) export(f *groupFlags, out string, make func(context.Context, *held) ([]byte, error)) error {
 	if err := a.checkOutput(out); err != nil {
 		return err
 	}
-	g, unlock, err := a.openGroup(f)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	data, err := make(g)
-	if err != nil {
-		return err
-	}
-	return a.output(out, data)
+	return a.withGroup(f, func(ctx context.Context, g *held) error {
+		if err := g.joined(); err != nil {
+			return err
+		}
+		data, err := make(ctx, g)
+		if err != nil {
+			return err
+		}
+		return a.output(out, data)
+	})
+}
+
+// print prints what make takes from the group, in hex.
+func (a *app) print(f *groupFlags, make func(*group.Group) ([]byte, error)) error {
+	return a.withGroup(f, func(ctx context.Context, g *held) error {
+		if err := g.joined(); err != nil {
+			return err
+		}
+		return g.View(ctx, func(g *group.Group) error {
+			data, err := make(g)
+			if err != nil {
+				return err
+			}
+			defer clear(data)
+			_, err = fmt.Fprintln(a.stdout, hex.EncodeToString(data))
+			return err
+		})
+	})
 }
 
 func (a *app) exportSecretCommand(f *groupFlags) *cobra.Command {
@@ -97,18 +116,10 @@ get the same secret; nobody else does.`,
 		if length < 1 || length > 255*32 {
 			return usagef(cmd, "--length must be from 1 to %d", 255*32)
 		}
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		secret, err := g.Export(args[0], []byte(context), length)
-		if err != nil {
-			return err
-		}
-		defer secret.Destroy()
-		_, err = fmt.Fprintln(a.stdout, hex.EncodeToString(secret.UnsafeBytes()))
-		return err
+		return a.print(f, func(g *group.Group) ([]byte, error) {
+			secret, err := g.Export(args[0], []byte(context), length)
+			return secret.UnsafeBytes(), err
+		})
 	})
 }
 
@@ -121,15 +132,11 @@ members who see the same value share the same group, members and keys.`,
 		Example: `  mls group export authenticator`,
 	}
 	return verb(cmd, func([]string) error {
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		if !g.Active() {
-			return mls.ErrRemoved
-		}
-		_, err = fmt.Fprintln(a.stdout, hex.EncodeToString(g.EpochAuthenticator()))
-		return err
+		return a.print(f, func(g *group.Group) ([]byte, error) {
+			if !g.Active() {
+				return nil, mls.ErrRemoved
+			}
+			return g.EpochAuthenticator(), nil
+		})
 	})
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/group"
 )
 
@@ -17,8 +19,10 @@ func (a *app) groupExternalJoinCommand(f *groupFlags) *cobra.Command {
 		Short: "Join a group by an external commit, without being added",
 		Long: `external-join enters a group on the strength of a GroupInfo that a member
 exported ("mls group export group-info"). It writes the commit that the members
-must process (RFC 9420, Section 12.4.3.2). If they accept another commit for that
-epoch first, say "mls group discard" and try again with the next GroupInfo.
+must process (RFC 9420, Section 12.4.3.2). You are in once you have seen that they
+accept it: process its own file, or say "mls group accept". If they accept another
+commit for that epoch first, say "mls group discard" and try again with the next
+GroupInfo.
 
 --resync is for members that lost track of the group: it removes their former
 leaf in the same commit.`,
@@ -33,46 +37,85 @@ leaf in the same commit.`,
 		if err := a.checkOutput(out); err != nil {
 			return err
 		}
-		h, unlock, err := a.openHome()
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		m, err := a.readMessage(args[0])
-		if err != nil {
-			return err
-		}
-		if m.GroupInfo == nil {
-			return hinted(`"mls inspect" shows what it is`, "%s is not a GroupInfo but %s", args[0], m.WireFormat)
-		}
-		if id := m.GroupInfo.GroupContext.GroupID; !resync && h.holdsActive(id) {
-			return hinted("--resync replaces your former leaf", "you are in group %s already", label(id))
-		}
-		opt := group.ExternalJoinOptions{Identity: h.identity(), Resync: resync}
-		if tree != "" {
-			if opt.RatchetTree, err = a.input(tree); err != nil {
+		return a.withHome(a.dir, homeOptions{handshakes: f.handshakes()}, func(ctx context.Context, h *home) error {
+			info, err := a.readGroupInfo(args[0])
+			if err != nil {
 				return err
 			}
-		}
-		return a.externalJoin(f, h, m.GroupInfo, opt, out)
+			if err := h.mayJoin(ctx, info.id, resync); err != nil {
+				return err
+			}
+			var opt client.ExternalOptions
+			if tree != "" {
+				if opt.RatchetTree, err = a.input(tree); err != nil {
+					return err
+				}
+			}
+			return a.externalJoin(ctx, f, h, info, opt, out)
+		})
 	})
 }
 
-// externalJoin joins, asks, and hands out the commit.
-func (a *app) externalJoin(f *groupFlags, h *home, info *framing.GroupInfo, opt group.ExternalJoinOptions, out string) error {
-	g, commit, err := group.JoinExternal(h.config(), info, opt)
+// groupInfo is a GroupInfo as it was read.
+type groupInfo struct{ message, id []byte }
+
+func (a *app) readGroupInfo(name string) (*groupInfo, error) {
+	data, m, err := a.readMessage(name)
+	if err != nil {
+		return nil, err
+	}
+	if m.GroupInfo == nil {
+		return nil, hinted(`"mls inspect" shows what it is`, "%s is not a GroupInfo but %s", name, m.WireFormat)
+	}
+	return &groupInfo{data, m.GroupInfo.GroupContext.GroupID}, nil
+}
+
+// mayJoin refuses to join a group again that we are in, unless we say so, or are about to join.
+func (h *home) mayJoin(ctx context.Context, id []byte, resync bool) error {
+	g, err := h.hold(ctx, id)
+	if errors.Is(err, client.ErrUnknownGroup) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	joined := h.adopt(g)
-	joined.file.Unconfirmed = commit
-	joined.describe(a.stdout)
-	if err := a.confirm(f, "Join this group?"); err != nil {
+	if err := g.noPending(); err != nil {
 		return err
 	}
-	if err := joined.saveThenOutput(a, out, commit); err != nil {
+	active := false
+	if err := g.View(ctx, func(g *group.Group) error { active = g.Active(); return nil }); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d, if the members accept the commit\n", label(g.ID()), g.Epoch(), g.OwnLeaf())
+	if active && !resync {
+		return hinted("--resync replaces your former leaf", "you are in group %s already", label(id))
+	}
+	return nil
+}
+
+// externalJoin shows the group, asks, joins, and hands out the commit.
+func (a *app) externalJoin(ctx context.Context, f *groupFlags, h *home, info *groupInfo, opt client.ExternalOptions, out string) error {
+	id, err := h.identityIn(ctx, info.id)
+	if err != nil {
+		return err
+	}
+	err = h.TryJoinExternal(ctx, id, info.message, opt, func(trial *group.Group) error {
+		shown{trial, client.Info{Joining: true}}.describe(a.stdout)
+		return a.confirm(f, "Join this group?")
+	})
+	if err != nil {
+		return err
+	}
+	g, commit, err := h.JoinExternal(ctx, id, info.message, opt)
+	if err != nil {
+		return err
+	}
+	if err := a.output(out, commit.Message); err != nil {
+		return errors.Join(err, g.Discard(ctx)) // nobody has seen it
+	}
+	p, err := g.PendingCommit(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d, if the members accept the commit\n", label(g.ID()), p.Epoch, p.Leaf)
 	return nil
 }

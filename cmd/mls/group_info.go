@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 	"github.com/treekem/mls/treekem"
@@ -47,31 +49,36 @@ func (a *app) groupInfoCommand(f *groupFlags) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&drawTree, "tree", false, "draw the ratchet tree, too")
 	return verb(cmd, func([]string) error {
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		if asJSON {
-			e := json.NewEncoder(a.stdout)
-			e.SetIndent("", "  ")
-			return e.Encode(g.info())
-		}
-		g.describe(a.stdout)
-		if drawTree {
-			fmt.Fprintln(a.stdout)
-			return g.Tree().Draw(a.stdout)
-		}
-		return nil
+		return a.withGroup(f, func(ctx context.Context, g *held) error {
+			return g.show(ctx, func(s shown) error {
+				if asJSON {
+					e := json.NewEncoder(a.stdout)
+					e.SetIndent("", "  ")
+					return e.Encode(s.summary())
+				}
+				s.describe(a.stdout)
+				if drawTree {
+					fmt.Fprintln(a.stdout)
+					return s.Tree().Draw(a.stdout)
+				}
+				return nil
+			})
+		})
 	})
 }
 
-// info is what there is to know about a group.
-func (g *held) info() infoJSON {
+// shown is a group as it is shown to a reader.
+type shown struct {
+	*group.Group
+	info client.Info
+}
+
+// summary is what there is to know about a group.
+func (g shown) summary() infoJSON {
 	i := infoJSON{
 		Group: label(g.ID()), GroupID: hex.EncodeToString(g.ID()), Suite: g.Suite().String(), Epoch: g.Epoch(),
 		Active: g.Active(), OwnLeaf: -1, Members: []memberJSON{}, Proposals: []string{},
-		Pending: g.file.Pending != nil, Unconfirmed: g.file.Unconfirmed != nil,
+		Pending: g.info.Pending && !g.info.Joining, Unconfirmed: g.info.Joining,
 	}
 	if i.Active {
 		i.OwnLeaf = int(g.OwnLeaf())
@@ -87,8 +94,8 @@ func (g *held) info() infoJSON {
 }
 
 // describe prints the group for a reader.
-func (g *held) describe(w io.Writer) {
-	i := g.info()
+func (g shown) describe(w io.Writer) {
+	i := g.summary()
 	fmt.Fprintf(w, "group %s, %s\n", i.Group, i.Suite)
 	fmt.Fprintf(w, "epoch %d, %d members\n", i.Epoch, len(i.Members))
 	if !i.Active {
@@ -114,16 +121,35 @@ func (g *held) describe(w io.Writer) {
 	}
 }
 
-// describeStaged prints what a commit would change.
-func (g *held) describeStaged(w io.Writer, s *group.Staged) {
-	fmt.Fprintf(w, "commit by %s: epoch %d to %d\n", g.committerText(s), g.Epoch(), s.Epoch())
-	c := s.Changes()
+// aCommit is a commit as it is shown: one that was received, or our own.
+type aCommit struct {
+	sender  framing.Sender
+	leaf    mls.LeafIndex
+	epoch   uint64 // the one that it begins
+	changes group.Changes
+	removed bool // it removes us
+}
+
+func receivedCommit(s *group.Staged) aCommit {
+	c := aCommit{epoch: s.Epoch(), changes: s.Changes(), removed: s.SelfRemoved()}
+	c.sender, c.leaf = s.Committer()
+	return c
+}
+
+func ownCommit(p *client.PendingCommit) aCommit {
+	return aCommit{sender: framing.Member(p.Leaf), leaf: p.Leaf, epoch: p.Epoch, changes: p.Changes}
+}
+
+// describeCommit prints what a commit would change.
+func (g shown) describeCommit(w io.Writer, s aCommit) {
+	fmt.Fprintf(w, "commit by %s: epoch %d to %d\n", g.committerText(s), g.Epoch(), s.epoch)
+	c := s.changes
 	for _, x := range c.Added {
 		fmt.Fprintf(w, "  adds     %s\n", g.leafText(x.Leaf, x.New))
 	}
 	for _, x := range c.Removed {
 		you := ""
-		if s.SelfRemoved() && x.Leaf == g.OwnLeaf() {
+		if s.removed && x.Leaf == g.OwnLeaf() {
 			you = "  (you)"
 		}
 		fmt.Fprintf(w, "  removes  %s%s\n", g.leafText(x.Leaf, x.Old), you)
@@ -158,24 +184,23 @@ func changedIdentity(c group.Change) string {
 	return ""
 }
 
-func (g *held) committerText(s *group.Staged) string {
-	sender, leaf := s.Committer()
-	if sender.Type == framing.SenderNewMemberCommit {
+func (g shown) committerText(s aCommit) string {
+	if s.sender.Type == framing.SenderNewMemberCommit {
 		return "a new member, from outside"
 	}
-	node, _ := g.Member(leaf)
-	return g.leafText(leaf, node)
+	node, _ := g.Member(s.leaf)
+	return g.leafText(s.leaf, node)
 }
 
 // leafText names a leaf for a reader.
-func (g *held) leafText(leaf mls.LeafIndex, node *treekem.LeafNode) string {
+func (g shown) leafText(leaf mls.LeafIndex, node *treekem.LeafNode) string {
 	if node == nil {
 		return fmt.Sprintf("leaf %d", leaf)
 	}
 	return fmt.Sprintf("%s (leaf %d, key %s)", node.Credential, leaf, fingerprint(g.Suite(), node.SignatureKey))
 }
 
-func (g *held) memberText(leaf mls.LeafIndex) string {
+func (g shown) memberText(leaf mls.LeafIndex) string {
 	node, _ := g.Member(leaf)
 	if node == nil {
 		return fmt.Sprintf("leaf %d", leaf)
@@ -184,7 +209,7 @@ func (g *held) memberText(leaf mls.LeafIndex) string {
 }
 
 // proposalText says who proposes what.
-func (g *held) proposalText(p *group.PendingProposal) string {
+func (g shown) proposalText(p *group.PendingProposal) string {
 	who := p.Sender.Type.String() + " sender"
 	if p.Sender.Type == framing.SenderMember {
 		who = g.memberText(p.Sender.Leaf)
@@ -192,7 +217,7 @@ func (g *held) proposalText(p *group.PendingProposal) string {
 	return who + ": " + g.actionText(&p.Proposal)
 }
 
-func (g *held) actionText(p *framing.Proposal) string {
+func (g shown) actionText(p *framing.Proposal) string {
 	switch p.Type {
 	case mls.ProposalAdd:
 		leaf := &p.Add.KeyPackage.LeafNode

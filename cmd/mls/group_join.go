@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 )
@@ -24,83 +26,65 @@ package's private keys are deleted then.`,
 	}
 	cmd.Flags().StringVar(&tree, "tree", "", "`file` with the ratchet tree, if the Welcome does not bring it")
 	return verb(cmd, func(args []string) error {
-		h, unlock, err := a.openHome()
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		m, err := a.readMessage(args[0])
-		if err != nil {
-			return err
-		}
-		if m.Welcome == nil {
-			return hinted(`"mls inspect" shows what it is`, "%s is not a Welcome but %s", args[0], m.WireFormat)
-		}
-		var opt group.JoinOptions
-		if tree != "" {
-			if opt.RatchetTree, err = a.input(tree); err != nil {
+		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
+			welcome, m, err := a.readMessage(args[0])
+			if err != nil {
 				return err
 			}
-		}
-		opt.Known = h.holdsActive
-		return a.join(f, h, m.Welcome, opt)
+			if m.Welcome == nil {
+				return hinted(`"mls inspect" shows what it is`, "%s is not a Welcome but %s", args[0], m.WireFormat)
+			}
+			var opt client.JoinOptions
+			if tree != "" {
+				if opt.RatchetTree, err = a.input(tree); err != nil {
+					return err
+				}
+			}
+			return a.join(ctx, f, h, welcome, opt)
+		})
 	})
 }
 
-// join tries the Welcome with each of our key packages that it names.
-func (a *app) join(f *groupFlags, h *home, welcome *framing.Welcome, opt group.JoinOptions) error {
-	for i := range welcome.Secrets {
-		ref := welcome.Secrets[i].NewMember
-		kp, private, ours, err := h.keyPackage(ref)
-		if err != nil {
-			return err
-		}
-		if !ours {
-			continue
-		}
-		g, err := group.Join(h.config(), welcome, kp, private, opt)
-		if err != nil {
-			return err
-		}
-		joined := h.adopt(g)
-		joined.describe(a.stdout)
-		if err := a.confirm(f, "Join this group?"); err != nil {
-			return err
-		}
-		if err := joined.save(); err != nil {
-			return err
-		}
-		if !kp.LastResort() { // used: nobody must be able to join with it again
-			if err := os.Remove(h.keyPackagePath(ref)); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d\n", label(g.ID()), g.Epoch(), g.OwnLeaf())
-		return nil
+// join shows the group of a Welcome, asks, and joins it.
+func (a *app) join(ctx context.Context, f *groupFlags, h *home, welcome []byte, opt client.JoinOptions) error {
+	err := h.TryJoin(ctx, welcome, opt, func(trial *group.Group) error {
+		shown{Group: trial}.describe(a.stdout)
+		return a.confirm(f, "Join this group?")
+	})
+	switch {
+	case errors.Is(err, client.ErrNoKeyPackage):
+		return hinted("a key package serves once; make another with \"mls keypackage\" and have it added",
+			"the Welcome is for none of the key packages in %s", h.dir)
+	case errors.Is(err, client.ErrGroupExists):
+		return hinted(`"mls group info" shows it; "mls group discard" drops an external join that was not accepted`, "you are in this group already")
+	case err != nil:
+		return err
 	}
-	return hinted("a key package serves once; make another with \"mls keypackage\" and have it added",
-		"the Welcome is for none of the key packages in %s", h.dir)
-}
-
-// holdsActive reports whether we are an active member of a group already. A group that removed us may be
-// joined anew.
-func (h *home) holdsActive(id []byte) bool {
-	if !h.hasGroup(id) {
-		return false
+	o, err := h.Join(ctx, welcome, opt)
+	if err != nil {
+		return err
 	}
-	g, err := h.loadGroup(label(id))
-	return err != nil || g.Active()
+	joined, ok := o.(*client.Joined)
+	if !ok {
+		return fmt.Errorf("internal error: a Welcome that was tried is %T", o)
+	}
+	info, err := joined.Group.Info(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d\n", label(info.ID), info.Epoch, info.OwnLeaf)
+	return nil
 }
 
 // readMessage reads an MLSMessage from a file.
-func (a *app) readMessage(name string) (*framing.Message, error) {
+func (a *app) readMessage(name string) ([]byte, *framing.Message, error) {
 	data, err := a.input(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m, err := framing.Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return m, nil
+	return data, m, nil
 }

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
 )
 
 func (a *app) groupSendCommand(f *groupFlags) *cobra.Command {
@@ -43,19 +47,16 @@ state is written before the message: the same key is never used twice.`,
 				return err
 			}
 		}
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		message, err := g.Protect(data, []byte(aad))
-		if err != nil {
-			return err
-		}
-		if err := g.save(); err != nil {
-			return err
-		}
-		return a.output(out, message)
+		return a.withGroup(f, func(ctx context.Context, g *held) error {
+			if err := g.joined(); err != nil {
+				return err
+			}
+			message, err := g.Send(ctx, data, []byte(aad))
+			if err != nil {
+				return err
+			}
+			return a.output(out, message)
+		})
 	})
 }
 
@@ -82,53 +83,57 @@ standard error. Its key is used up: the same file can't be read again.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print sender, epoch and data (in base64) as JSON")
 	return verb(cmd, func(args []string) error {
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
 		message, err := a.input(args[0])
 		if err != nil {
 			return err
 		}
-		m, err := g.receive(message)
-		if err != nil {
-			return fmt.Errorf("%s: %w", args[0], err)
-		}
-		if err := a.printReceived(m, asJSON); err != nil {
-			return err
-		}
-		// Only now: a message that could not be printed can still be read.
-		return g.save()
+		// Printed in the batch that uses up the key: a message that could not be printed can still be read.
+		opt := homeOptions{save: func(_ store.Writer, _ []byte, o client.Outcome) error {
+			if m, ok := o.(*client.MessageReceived); ok {
+				return a.printReceived(&m.Application, asJSON)
+			}
+			return nil
+		}}
+		return a.withGroupOptions(f, opt, func(ctx context.Context, g *held) error {
+			if err := g.receive(ctx, message); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			return nil
+		})
 	})
 }
 
-// receive reads an application message, and nothing else.
-func (g *held) receive(message []byte) (*group.Application, error) {
+// receive reads an application message, and nothing else. One of an epoch to come is not held: when it
+// could be read, nobody would be looking.
+func (g *held) receive(ctx context.Context, message []byte) error {
 	m, err := framing.Parse(message)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if m.Private == nil || m.Private.ContentType != framing.ContentApplication {
-		return nil, hinted(`"mls group process" takes proposals and commits; "mls inspect" shows what it is`, "not an application message")
+		return hinted(`"mls group process" takes proposals and commits; "mls inspect" shows what it is`, "not an application message")
 	}
-	received, err := g.Process(message)
+	if err := g.joined(); err != nil {
+		return err
+	}
+	if g.info.Status == client.StatusActive && bytes.Equal(m.Private.GroupID, g.info.ID) && m.Private.Epoch > g.info.Epoch {
+		return &mls.EpochError{Got: m.Private.Epoch, Want: g.info.Epoch}
+	}
+	o, err := g.Process(ctx, message)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	switch r := received.(type) {
-	case *group.Application:
-		return r, nil
-	case *group.Duplicate:
-		return nil, mls.ErrKeyConsumed
-	case *group.FutureEpoch:
-		return nil, &mls.EpochError{Got: r.Got, Want: r.Want}
-	case *group.StaleEpoch:
-		return nil, hinted("messages can be read for a few epochs; this one is gone", "a message of epoch %d, the group is in epoch %d", r.Got, r.Want)
-	case *group.OwnMessage:
-		return nil, hinted("a sender keeps no key for what it has sent", "this is a message of your own")
+	switch o := o.(type) {
+	case *client.MessageReceived:
+		return nil
+	case *client.Duplicate:
+		return mls.ErrKeyConsumed
+	case *client.Stale:
+		return hinted("messages can be read for a few epochs; this one is gone", "a message of epoch %d, the group is in epoch %d", o.Epoch, o.Current)
+	case *client.OwnEcho:
+		return hinted("a sender keeps no key for what it has sent", "this is a message of your own")
 	}
-	return nil, fmt.Errorf("nothing to do with %T", received)
+	return fmt.Errorf("nothing to do with %T", o)
 }
 
 func (a *app) printReceived(m *group.Application, asJSON bool) error {

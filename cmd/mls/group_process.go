@@ -1,15 +1,16 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
 )
@@ -30,61 +31,143 @@ again; one of a future epoch is an error.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	return verb(cmd, func(args []string) error {
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		for _, name := range args {
-			message, err := a.input(name)
-			if err != nil {
-				return err
+		return a.withGroup(f, func(ctx context.Context, g *held) error {
+			for _, name := range args {
+				message, err := a.input(name)
+				if err != nil {
+					return err
+				}
+				if err := a.process(ctx, f, g, message); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
 			}
-			if err := a.process(f, g, message); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 
 // process handles one handshake message.
-func (a *app) process(f *groupFlags, g *held, message []byte) error {
-	if g.isPending(message) {
-		return a.accept(g, "")
-	}
-	if g.file.Unconfirmed != nil && bytes.Equal(g.file.Unconfirmed, message) {
-		g.file.Unconfirmed = nil
-		fmt.Fprintln(a.stderr, "your external commit: accepted")
-		return g.save()
-	}
-	if err := handshakeOnly(message); err != nil {
-		return err
-	}
-	received, err := g.Process(message)
+func (a *app) process(ctx context.Context, f *groupFlags, g *held, message []byte) error {
+	own, err := g.isPending(ctx, message)
 	if err != nil {
 		return err
 	}
-	switch r := received.(type) {
-	case *group.ReceivedProposal:
-		fmt.Fprintf(a.stdout, "proposal: %s\n", g.proposalText(&r.PendingProposal))
-		return g.save()
-	case *group.Staged:
-		return a.decide(f, g, r)
-	case *group.Removal:
-		return a.decide(f, g, r.Staged)
-	case *group.FutureEpoch:
-		return &mls.EpochError{Got: r.Got, Want: r.Want}
-	case *group.StaleEpoch:
-		fmt.Fprintf(a.stderr, "skipped: a message of epoch %d, the group is in epoch %d\n", r.Got, r.Want)
-	case *group.Duplicate:
-		fmt.Fprintln(a.stderr, "skipped: processed before")
-	case *group.OwnMessage:
-		return a.ownMessage(r)
+	if !own {
+		if err := handshakeOnly(message); err != nil {
+			return err
+		}
+		if err := a.review(ctx, f, g, message); err != nil {
+			return err
+		}
+	}
+	o, err := g.Group.Process(ctx, message)
+	if err != nil {
+		return err
+	}
+	if err := g.refresh(ctx); err != nil {
+		return err
+	}
+	return a.processed(ctx, g, o)
+}
+
+// review shows a received commit and asks whether to accept it. What cannot be processed yet is refused
+// rather than held: it would be applied later without being asked about.
+func (a *app) review(ctx context.Context, f *groupFlags, g *held, message []byte) error {
+	return g.Try(ctx, func(trial *group.Group) error {
+		received, err := trial.Process(message)
+		switch r := received.(type) {
+		case *group.Staged:
+			return a.ask(f, g, trial, r)
+		case *group.Removal:
+			return a.ask(f, g, trial, r.Staged)
+		case *group.FutureEpoch:
+			return &mls.EpochError{Got: r.Got, Want: r.Want}
+		}
+		if errors.Is(err, mls.ErrUnknownProposal) {
+			return err
+		}
+		return nil // what else it is, the client says
+	})
+}
+
+func (a *app) ask(f *groupFlags, g *held, trial *group.Group, s *group.Staged) error {
+	if err := g.joined(); err != nil {
+		return err
+	}
+	shown{trial, g.info}.describeCommit(a.stdout, receivedCommit(s))
+	question := "Accept this commit?"
+	if g.info.Pending {
+		question = "Accept this commit? Your own pending one is then lost."
+	}
+	return a.confirm(f, question)
+}
+
+// processed says what became of a handshake message.
+func (a *app) processed(ctx context.Context, g *held, o client.Outcome) error {
+	switch o := o.(type) {
+	case *client.ProposalReceived:
+		return g.show(ctx, func(s shown) error {
+			fmt.Fprintf(a.stdout, "proposal: %s\n", s.proposalText(&o.PendingProposal))
+			return nil
+		})
+	case *client.CommitApplied:
+		a.epoch(g, "")
+	case *client.LostRace:
+		return a.lostRace(ctx, g, o)
+	case *client.Removed:
+		fmt.Fprintln(a.stderr, "you are no longer a member")
+	case *client.OwnEcho:
+		return a.ownEcho(ctx, g, o)
+	case *client.Stale:
+		fmt.Fprintf(a.stderr, "skipped: a message of epoch %d, the group is in epoch %d\n", o.Epoch, o.Current)
+	case *client.Duplicate:
+		fmt.Fprintf(a.stderr, "skipped: a message of epoch %d, processed before\n", o.Epoch)
+	case *client.NeedsRejoin:
+		return needsRejoin(o)
 	default:
-		return fmt.Errorf("nothing to do with %T", received)
+		return fmt.Errorf("nothing to do with %T", o)
 	}
 	return nil
+}
+
+// epoch prints where the group is now.
+func (a *app) epoch(g *held, before string) {
+	fmt.Fprintf(a.stderr, "%sepoch %d, authenticator %s\n", before, g.info.Epoch, hex.EncodeToString(g.info.EpochAuthenticator))
+}
+
+func (a *app) lostRace(ctx context.Context, g *held, o *client.LostRace) error {
+	fmt.Fprintln(a.stderr, "your own pending commit lost the race and is gone; make it again if it is still wanted")
+	err := g.show(ctx, func(s shown) error {
+		for i := range o.Repeat {
+			fmt.Fprintf(a.stderr, "  it was to %s\n", s.actionText(&o.Repeat[i]))
+		}
+		return nil
+	})
+	a.epoch(g, "")
+	return err
+}
+
+// ownEcho deals with a message of our own: the pending commit, or one from before.
+func (a *app) ownEcho(ctx context.Context, g *held, o *client.OwnEcho) error {
+	switch {
+	case o.Commit != nil:
+		return a.accepted(ctx, g, o.Commit, "")
+	case o.ContentType == framing.ContentCommit:
+		fmt.Fprintf(a.stderr, "skipped: your own commit of epoch %d, accepted before\n", o.Epoch)
+		return a.deliverWelcomes(ctx, g, "") // a crash may have come between
+	}
+	fmt.Fprintf(a.stderr, "skipped: a %s of your own\n", o.ContentType)
+	return nil
+}
+
+// needsRejoin says what to do about a message that this state cannot follow.
+func needsRejoin(o *client.NeedsRejoin) error {
+	const how = `join anew with "mls group external-join --resync" and a GroupInfo that another member exports`
+	if errors.Is(o.Reason, client.ErrForked) {
+		return hinted("a commit that was discarded can't be taken back, and a copy of the state knows nothing of the other: "+how,
+			"a message of your own that this state no longer knows")
+	}
+	return &hintError{o.Reason, "if others follow this message, this state is not theirs: " + how}
 }
 
 // handshakeOnly refuses what other commands are for, before it uses up a key.
@@ -105,72 +188,26 @@ func handshakeOnly(message []byte) error {
 	return nil
 }
 
-func (a *app) ownMessage(r *group.OwnMessage) error {
-	if r.ContentType == framing.ContentCommit {
-		return hinted(`a commit that was discarded can't be taken back: join anew with "mls group external-join --resync"`,
-			"a commit of your own that this state no longer knows")
+// accept puts the own pending commit in place.
+func (a *app) accept(ctx context.Context, g *held, welcomeTo string) error {
+	applied, err := g.Accept(ctx)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(a.stderr, "skipped: a %s of your own\n", r.ContentType)
-	return nil
+	if err := g.refresh(ctx); err != nil {
+		return err
+	}
+	return a.accepted(ctx, g, applied, welcomeTo)
 }
 
-// decide shows a received commit, asks, and puts it in place.
-func (a *app) decide(f *groupFlags, g *held, s *group.Staged) error {
-	g.describeStaged(a.stdout, s)
-	question := "Accept this commit?"
-	if g.file.Pending != nil {
-		question = "Accept this commit? Your own pending one is then lost."
-	}
-	if err := a.confirm(f, question); err != nil {
-		return err
-	}
-	lost := g.file.Pending != nil
-	if err := g.merge(s); err != nil {
-		return err
-	}
-	if err := g.save(); err != nil {
-		return err
-	}
-	if lost {
-		fmt.Fprintln(a.stderr, "your own pending commit lost the race and is gone; make it again if it is still wanted")
-	}
-	if !g.Active() {
-		fmt.Fprintln(a.stderr, "you are no longer a member")
+// accepted says that an own commit is in place, and writes its Welcome.
+func (a *app) accepted(ctx context.Context, g *held, applied *client.CommitApplied, welcomeTo string) error {
+	if applied.Committer.Type == framing.SenderNewMemberCommit {
+		a.epoch(g, "your external commit: accepted: ")
 		return nil
 	}
-	fmt.Fprintf(a.stderr, "epoch %d, authenticator %s\n", g.Epoch(), hex.EncodeToString(g.EpochAuthenticator()))
-	return nil
-}
-
-// accept puts the own pending commit in place. Its Welcome is written first: after a crash in between
-// the commit is still pending, and accepting it again finds the file already there.
-func (a *app) accept(g *held, welcomeTo string) error {
-	if g.file.Pending == nil {
-		return errors.New("no commit of your own is pending")
-	}
-	welcome := g.file.Pending.Welcome
-	if welcomeTo == "" {
-		welcomeTo = g.file.Pending.WelcomeTo
-	}
-	if welcome != nil {
-		if welcomeTo == "" {
-			return hinted(`"mls group accept --welcome FILE" names it`, "no file for the Welcome")
-		}
-		if old, err := os.ReadFile(welcomeTo); err != nil || !bytes.Equal(old, welcome) {
-			if err := a.output(welcomeTo, welcome); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintf(a.stderr, "Welcome for the new members: %s\n", welcomeTo)
-	}
-	if err := g.merge(g.pending); err != nil {
-		return err
-	}
-	if err := g.save(); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.stderr, "accepted: epoch %d, authenticator %s\n", g.Epoch(), hex.EncodeToString(g.EpochAuthenticator()))
-	return nil
+	a.epoch(g, "accepted: ")
+	return a.deliverWelcomes(ctx, g, welcomeTo)
 }
 
 func (a *app) groupAcceptCommand(f *groupFlags) *cobra.Command {
@@ -184,16 +221,19 @@ take this commit and no other for the epoch.`,
 	}
 	cmd.Flags().StringVarP(&welcome, "welcome", "w", "", "`file` for the Welcome, other than the one named when committing")
 	return verb(cmd, func([]string) error {
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		if g.file.Pending == nil && g.file.Unconfirmed != nil {
-			g.file.Unconfirmed = nil
-			return g.save()
-		}
-		return a.accept(g, welcome)
+		return a.withGroup(f, func(ctx context.Context, g *held) error {
+			if g.info.Pending {
+				return a.accept(ctx, g, welcome)
+			}
+			list, err := g.waiting(ctx)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(list, func(o client.Outgoing) bool { return o.Kind == client.KindWelcome }) {
+				return errors.New("no commit of your own is pending")
+			}
+			return a.deliverWelcomes(ctx, g, welcome) // a crash came between
+		})
 	})
 }
 
@@ -207,19 +247,18 @@ not accepted, discard forgets the group.`,
 		Example: `  mls group discard`,
 	}
 	return verb(cmd, func([]string) error {
-		g, unlock, err := a.openGroup(f)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		switch {
-		case g.dropPending():
-			fmt.Fprintf(a.stderr, "discarded; the group stays in epoch %d\n", g.Epoch())
-			return g.save()
-		case g.file.Unconfirmed != nil:
-			fmt.Fprintf(a.stderr, "forgot group %s\n", label(g.ID()))
-			return g.remove()
-		}
-		return errors.New("no commit of your own is pending")
+		return a.withGroup(f, func(ctx context.Context, g *held) error {
+			if err := g.Discard(ctx); errors.Is(err, client.ErrNothingPending) {
+				return errors.New("no commit of your own is pending")
+			} else if err != nil {
+				return err
+			}
+			if g.info.Status == client.StatusJoining {
+				fmt.Fprintf(a.stderr, "forgot group %s\n", label(g.ID()))
+				return nil
+			}
+			fmt.Fprintf(a.stderr, "discarded; the group stays in epoch %d\n", g.info.Epoch)
+			return nil
+		})
 	})
 }

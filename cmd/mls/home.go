@@ -2,162 +2,173 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
-	"github.com/treekem/mls/internal/state"
 	"github.com/treekem/mls/keyschedule"
+	"github.com/treekem/mls/store"
 	"github.com/treekem/mls/treekem"
 )
 
-// stateVersion is the version of the files in a state directory.
-const stateVersion = 1
+// storeName is the store in a state directory.
+const storeName = "mls.db"
 
-// A home is a state directory: one identity, its key packages, its pre-shared keys and its groups.
-//
-//	identity.cbor            who we are, with the signature keys
-//	keypackages/REF.cbor     the private half of each key package handed out and not used yet
-//	psks/ID.cbor             external pre-shared keys
-//	groups/ID.cbor           the state of each group, with a pending commit if there is one
-//	lock                     held by the process that works here
-//
-// All of it is secret. Files are CBOR and are replaced as a whole, atomically, and always before
-// anything that was made with their keys leaves the process.
+// What the command keeps in the store beside the client's own records.
+const (
+	// keyIdentity names the identity that we go by now. Groups keep older ones until their member commits
+	// the new one.
+	keyIdentity = "identity"
+	// keyWelcome, and the group's identifier in hex: where the Welcome of the pending commit goes, an
+	// absolute path.
+	keyWelcome = "welcome/"
+)
+
+// A home is a state directory: a store with one person's identities, key packages, pre-shared keys and
+// groups. It is locked for other processes while it is open.
 type home struct {
-	dir string
-	identityFile
-	suite   *mls.Suite
-	signers []mls.Signer // the last is the current one
+	*client.Client
+	dir   string
+	name  string // in the basic credential
+	id    client.IdentityID
+	suite *mls.Suite
+}
+
+// homeOptions say how the groups of a home are worked with.
+type homeOptions struct {
 	// handshakes is how own proposals and commits are framed; 0 is the default.
 	handshakes framing.WireFormat
+	// save takes part in the batch that makes an outcome durable.
+	save func(store.Writer, []byte, client.Outcome) error
 }
 
-// identityFile is identity.cbor.
-type identityFile struct {
-	Version uint     `cbor:"version"`
-	Suite   uint16   `cbor:"suite"`
-	Name    string   `cbor:"name"`    // the identity in the basic credential
-	Signers [][]byte `cbor:"signers"` // private signature keys, the current one last
+// groupConfig is how groups are run from the command line.
+func groupConfig(opt homeOptions) group.Config {
+	return group.Config{Authenticate: authenticate, PSK: missingPSK, Handshakes: opt.handshakes}
 }
 
-// keyPackageFile is a file in keypackages.
-type keyPackageFile struct {
-	Version    uint   `cbor:"version"`
-	KeyPackage []byte `cbor:"key_package"`
-	InitKey    []byte `cbor:"init_key"`
-	LeafKey    []byte `cbor:"leaf_key"`
-}
-
-// pskFile is a file in psks.
-type pskFile struct {
-	Version uint   `cbor:"version"`
-	Secret  []byte `cbor:"secret"`
-}
-
-// openHome opens the state directory and takes its lock.
-func (a *app) openHome() (*home, func(), error) {
-	if _, err := os.Stat(filepath.Join(a.dir, "identity.cbor")); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, hinted(`"mls init --name NAME" makes one; --dir or MLS_DIR says where it is`, "no state in %s", a.dir)
+// withHome opens the state directory dir for use, and closes it afterwards.
+func (a *app) withHome(dir string, opt homeOptions, use func(context.Context, *home) error) (err error) {
+	path := filepath.Join(dir, storeName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return hinted(`"mls init --name NAME" makes one; --dir or MLS_DIR says where it is`, "no state in %s", dir)
 	}
-	unlock, err := lock(a.dir, a.stderr)
+	key, err := a.passphrase()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	h, err := readHome(a.dir)
+	ctx := context.Background()
+	_, s, err := openStore(ctx, path, key)
 	if err != nil {
-		unlock()
-		return nil, nil, err
+		return err
 	}
-	return h, unlock, nil
+	h, err := newHome(ctx, dir, s, opt)
+	if err != nil {
+		return errors.Join(storeHint(path, err), s.Close())
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	if err := h.load(ctx); err != nil {
+		return err
+	}
+	return use(ctx, h)
 }
 
-// readHome reads the identity of a state directory.
-func readHome(dir string) (*home, error) {
-	h := &home{dir: dir}
-	err := readState(filepath.Join(dir, "identity.cbor"), &h.identityFile)
+// newHome opens the client of a store.
+func newHome(ctx context.Context, dir string, s store.Store, opt homeOptions) (*home, error) {
+	c, err := client.Open(ctx, client.Config{Store: s, Group: groupConfig(opt), Save: opt.save})
 	if err != nil {
 		return nil, err
 	}
-	if err := checkVersion(h.Version); err != nil {
-		return nil, err
-	}
-	if h.suite, err = mls.LookupSuite(mls.CipherSuite(h.Suite)); err != nil {
-		return nil, err
-	}
-	for _, raw := range h.Signers {
-		signer, err := h.suite.NewSigner(mls.NewSecret(raw))
-		if err != nil {
-			return nil, err
-		}
-		h.signers = append(h.signers, signer)
-	}
-	if len(h.signers) == 0 {
-		return nil, fmt.Errorf("%s holds no signature key", filepath.Join(dir, "identity.cbor"))
-	}
-	return h, nil
+	return &home{Client: c, dir: dir}, nil
 }
 
-// createHome makes a state directory with a fresh identity.
-func createHome(dir, name string, suite *mls.Suite) (*home, error) {
-	for _, sub := range []string{"keypackages", "psks", "groups"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return nil, err
-		}
+// load finds out who we are.
+func (h *home) load(ctx context.Context) error {
+	id, err := h.note(ctx, keyIdentity)
+	if errors.Is(err, store.ErrNotFound) {
+		return hinted(`"mls init --name NAME" makes one`, "no identity in %s", h.dir)
 	}
-	unlock, err := lock(dir, io.Discard)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer unlock()
-	if _, err := os.Lstat(filepath.Join(dir, "identity.cbor")); err == nil {
-		return nil, hinted("--dir names another directory for another identity", "%s holds an identity already", dir)
-	}
-	h := &home{dir: dir, suite: suite}
-	h.identityFile = identityFile{Version: stateVersion, Suite: uint16(suite.ID()), Name: name}
-	if _, err := h.newSigner(); err != nil {
-		return nil, err
-	}
-	return h, nil
-}
-
-// newSigner makes a new current signature key and saves it. Older ones stay: groups use them until their
-// member commits the new one.
-func (h *home) newSigner() (mls.Signer, error) {
-	signer, err := h.suite.GenerateSigner()
+	h.id = client.IdentityID(id)
+	identity, suite, err := h.Identity(h.id)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	next := h.identityFile
-	next.Signers = append(next.Signers[:len(next.Signers):len(next.Signers)], signer.Secret().UnsafeBytes())
-	if err := writeState(filepath.Join(h.dir, "identity.cbor"), &next); err != nil {
-		return nil, err
-	}
-	h.identityFile = next
-	h.signers = append(h.signers, signer)
-	return signer, nil
+	h.suite, h.name = suite, string(identity.Credential.Identity)
+	return nil
 }
 
-// identity is how we present ourselves to a group.
-func (h *home) identity() group.Identity {
-	return group.Identity{
-		Credential: treekem.BasicCredential([]byte(h.Name)),
-		Signer:     h.signers[len(h.signers)-1],
-	}
+// note reads something that the command has kept.
+func (h *home) note(ctx context.Context, key string) (value string, err error) {
+	err = h.View(ctx, func(tx store.Reader) error {
+		v, err := tx.Get([]byte(key))
+		value = string(v)
+		return err
+	})
+	return value, err
 }
 
-// config is how groups are run from the command line.
-func (h *home) config() group.Config {
-	return group.Config{Authenticate: authenticate, PSK: h.psk, Handshakes: h.handshakes}
+func (h *home) setNote(ctx context.Context, key, value string) error {
+	return h.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), []byte(value)) })
+}
+
+// createHome makes a state directory with a fresh identity. One that a crash left without is completed.
+func (a *app) createHome(dir, name string, suite *mls.Suite) (fp string, err error) {
+	key, err := a.passphrase()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	ctx := context.Background()
+	path := filepath.Join(dir, storeName)
+	s, err := createStore(ctx, path, key)
+	if err != nil {
+		return "", err
+	}
+	h, err := newHome(ctx, dir, s, homeOptions{})
+	if err != nil {
+		return "", errors.Join(storeHint(path, err), s.Close())
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	if _, err := h.note(ctx, keyIdentity); err == nil {
+		return "", hinted("--dir names another directory for another identity", "%s holds an identity already", dir)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	h.name, h.suite = name, suite
+	identity, err := h.newIdentity(ctx)
+	if err != nil {
+		return "", err
+	}
+	return fingerprint(suite, identity.Signer.Public()), nil
+}
+
+// newIdentity makes a fresh signature key under our name, by which we go from now on.
+func (h *home) newIdentity(ctx context.Context) (group.Identity, error) {
+	id, err := h.AddIdentity(ctx, client.IdentityOptions{Suite: h.suite, Credential: treekem.BasicCredential([]byte(h.name))})
+	if err != nil {
+		return group.Identity{}, err
+	}
+	if err := h.setNote(ctx, keyIdentity, string(id)); err != nil {
+		return group.Identity{}, err
+	}
+	h.id = id
+	identity, _, err := h.Identity(id)
+	return identity, err
 }
 
 // authenticate admits basic credentials with a printable name. That the name is genuine nobody can tell
@@ -172,116 +183,83 @@ func authenticate(a group.Authentication) error {
 	return nil
 }
 
-// newKeyPackage makes a key package and saves its private half.
-func (h *home) newKeyPackage(opt treekem.KeyPackageOptions) (*treekem.KeyPackage, error) {
-	id := h.identity()
-	opt.Credential, opt.Signer = id.Credential, id.Signer
-	kp, private, err := treekem.NewKeyPackage(h.suite, opt)
-	if err != nil {
-		return nil, err
-	}
-	encoded, err := kp.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	return kp, writeState(h.keyPackagePath(kp.Ref(h.suite)), &keyPackageFile{
-		Version: stateVersion, KeyPackage: encoded,
-		InitKey: private.InitKey.Secret().UnsafeBytes(), LeafKey: private.LeafKey.Secret().UnsafeBytes(),
-	})
-}
-
-func (h *home) keyPackagePath(ref []byte) string {
-	return filepath.Join(h.dir, "keypackages", hex.EncodeToString(ref)+".cbor")
-}
-
-// keyPackage finds the key package with a reference, and its private half; false if it is not ours.
-func (h *home) keyPackage(ref []byte) (*treekem.KeyPackage, *treekem.KeyPackagePrivate, bool, error) {
-	var f keyPackageFile
-	err := readState(h.keyPackagePath(ref), &f)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, false, nil
-	}
-	if err != nil {
-		return nil, nil, false, err
-	}
-	if err := checkVersion(f.Version); err != nil {
-		return nil, nil, false, err
-	}
-	kp, err := treekem.ParseKeyPackage(f.KeyPackage)
-	if err != nil {
-		return nil, nil, false, err
-	}
-	private := new(treekem.KeyPackagePrivate)
-	if private.InitKey, err = h.suite.NewPrivateKey(mls.NewSecret(f.InitKey)); err != nil {
-		return nil, nil, false, err
-	}
-	if private.LeafKey, err = h.suite.NewPrivateKey(mls.NewSecret(f.LeafKey)); err != nil {
-		return nil, nil, false, err
-	}
-	for _, s := range h.signers {
-		if bytes.Equal(s.Public(), kp.LeafNode.SignatureKey) {
-			private.Signer = s
-		}
-	}
-	if private.Signer == nil {
-		return nil, nil, false, errors.New("the signature key of the key package is gone")
-	}
-	return kp, private, true, nil
-}
-
-// psk finds an external pre-shared key for a group.
-func (h *home) psk(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
+// missingPSK is asked for a pre-shared key that the store does not have.
+func missingPSK(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 	if id.Type != keyschedule.PSKExternal {
 		return mls.Secret{}, hinted("members of that epoch can commit without it", "a resumption PSK of an epoch that is no longer kept")
 	}
-	var f pskFile
-	err := readState(h.pskPath(id.PSKID), &f)
-	if errors.Is(err, fs.ErrNotExist) {
-		return mls.Secret{}, hinted(`"mls psk ID --secret FILE" imports it`, "no pre-shared key %q", id.PSKID)
-	}
-	if err == nil {
-		err = checkVersion(f.Version)
-	}
-	return mls.NewSecret(f.Secret), err
+	return mls.Secret{}, hinted(`"mls psk ID --secret FILE" imports it`, "no pre-shared key %q", id.PSKID)
 }
 
-func (h *home) pskPath(id []byte) string {
-	return filepath.Join(h.dir, "psks", fileName(id))
-}
-
-// fileName is the name of the file for something with an identifier of any length.
-func fileName(id []byte) string {
-	sum := sha256.Sum256(id)
-	return hex.EncodeToString(sum[:16]) + ".cbor"
-}
-
-func checkVersion(v uint) error {
-	if v != stateVersion {
-		return fmt.Errorf("a state file of version %d: this binary reads version %d", v, stateVersion)
-	}
-	return nil
-}
-
-// readState reads a CBOR file of the state directory.
-func readState(name string, v any) error {
-	data, err := os.ReadFile(name)
+// findGroup returns the identifier of the group called name, or of the only one if name is empty.
+func (h *home) findGroup(ctx context.Context, name string) ([]byte, error) {
+	ids, err := h.Groups(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := state.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	var names []string
+	for _, id := range ids {
+		if name != "" && (label(id) == name || hex.EncodeToString(id) == name) {
+			return id, nil
+		}
+		names = append(names, label(id))
 	}
-	return nil
+	slices.Sort(names)
+	switch {
+	case name != "":
+		return nil, hinted("groups here: "+strings.Join(names, ", "), "no group %q in %s", name, h.dir)
+	case len(ids) == 0:
+		return nil, hinted(`"mls group create" makes one, "mls group join" enters one`, "no group in %s", h.dir)
+	case len(ids) > 1:
+		return nil, hinted("--name selects one of: "+strings.Join(names, ", "), "%d groups in %s", len(ids), h.dir)
+	}
+	return ids[0], nil
 }
 
-// writeState replaces a CBOR file of the state directory. Its contents are secret.
-func writeState(name string, v any) error {
-	data, err := state.Marshal(v)
+// group opens the group called name, or the only one.
+func (h *home) group(ctx context.Context, name string) (*held, error) {
+	id, err := h.findGroup(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer clear(data)
-	return writeAtomic(name, data, 0o600)
+	return h.hold(ctx, id)
+}
+
+// hold opens the group with an identifier.
+func (h *home) hold(ctx context.Context, id []byte) (*held, error) {
+	g, err := h.Group(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	held := &held{Group: g, home: h}
+	return held, held.refresh(ctx)
+}
+
+// identityIn is the identity that we have in a group, or go by now.
+func (h *home) identityIn(ctx context.Context, groupID []byte) (client.IdentityID, error) {
+	g, err := h.Group(ctx, groupID)
+	if errors.Is(err, client.ErrUnknownGroup) {
+		return h.id, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var key []byte
+	err = g.View(ctx, func(g *group.Group) error {
+		if leaf, ok := g.Member(g.OwnLeaf()); ok {
+			key = leaf.SignatureKey
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, id := range h.Identities() {
+		if identity, _, err := h.Identity(id); err == nil && bytes.Equal(identity.Signer.Public(), key) {
+			return id, nil
+		}
+	}
+	return h.id, nil
 }
 
 // printable reports whether s can be shown on a terminal as it is.

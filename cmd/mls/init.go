@@ -16,9 +16,13 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make a state directory with a fresh identity",
 		Long: `init makes the state directory (--dir, $MLS_DIR, or .mls) with a fresh signature
-key. The name goes into a basic credential: it is what others see, and nothing
-proves it. Everything in the directory is secret.`,
+key, in a file that "mls store" can look into. The name goes into a basic
+credential: it is what others see, and nothing proves it.
+
+Everything in the directory is secret. With --passphrase-file, or a passphrase in
+$MLS_PASSPHRASE, it is encrypted, and every later command needs the same.`,
 		Example: `  mls init --name alice
+  mls init --name alice --passphrase-file ~/.mls-passphrase
   mls init --name bob --dir bob --suite P256_AES128GCM_SHA256_P256`,
 	}
 	cmd.Flags().StringVar(&name, "name", "", "the `name` that other members see (required)")
@@ -34,11 +38,11 @@ proves it. Everything in the directory is secret.`,
 		if err != nil {
 			return err
 		}
-		h, err := createHome(a.dir, name, suite)
+		key, err := a.createHome(a.dir, name, suite)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.stderr, "%s: %s, key %s, %s\n", a.dir, name, fingerprint(h.suite, h.identity().Signer.Public()), suite)
+		fmt.Fprintf(a.stderr, "%s: %s, key %s, %s\n", a.dir, name, key, suite)
 		return nil
 	})
 }

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/treekem"
 )
@@ -34,32 +35,23 @@ for one group; make another for the next.`,
 		if err := a.checkOutput(out); err != nil {
 			return err
 		}
-		h, unlock, err := a.openHome()
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		opt := treekem.KeyPackageOptions{Lifetime: treekem.LifetimeFrom(time.Now(), time.Duration(days)*24*time.Hour)}
-		if lastResort {
-			caps := treekem.DefaultCapabilities()
-			caps.Extensions = append(caps.Extensions, treekem.ExtensionLastResort)
-			opt.Capabilities = &caps
-			opt.Extensions = []mls.Extension{{Type: treekem.ExtensionLastResort}}
-		}
-		kp, err := h.newKeyPackage(opt)
-		if err != nil {
-			return err
-		}
-		message := framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatKeyPackage, KeyPackage: kp}
-		data, err := message.Bytes()
-		if err != nil {
-			return err
-		}
-		if err := a.output(out, data); err != nil {
-			return err
-		}
-		fmt.Fprintf(a.stderr, "key package of %s, key %s, for %d days\n", h.Name, fingerprint(h.suite, kp.LeafNode.SignatureKey), days)
-		return nil
+		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
+			made, err := h.NewKeyPackages(ctx, h.id, client.KeyPackageOptions{
+				Lifetime: time.Duration(days) * 24 * time.Hour, LastResort: lastResort,
+			})
+			if err != nil {
+				return err
+			}
+			if err := a.output(out, made[0]); err != nil {
+				return err
+			}
+			identity, _, err := h.Identity(h.id)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stderr, "key package of %s, key %s, for %d days\n", h.name, fingerprint(h.suite, identity.Signer.Public()), days)
+			return nil
+		})
 	})
 }
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/treekem/mls"
 )
 
 func (a *app) pskCommand() *cobra.Command {
@@ -24,11 +27,6 @@ all of them use (RFC 9420, Section 8.4). "mls group propose psk ID" or
 		if file == "" {
 			return usagef(cmd, "--secret is required: a file with the secret's bytes")
 		}
-		h, unlock, err := a.openHome()
-		if err != nil {
-			return err
-		}
-		defer unlock()
 		secret, err := a.input(file)
 		if err != nil {
 			return err
@@ -37,10 +35,12 @@ all of them use (RFC 9420, Section 8.4). "mls group propose psk ID" or
 		if len(secret) == 0 {
 			return errors.New("the secret is empty")
 		}
-		if err := writeState(h.pskPath([]byte(args[0])), &pskFile{Version: stateVersion, Secret: secret}); err != nil {
-			return err
-		}
-		fmt.Fprintf(a.stderr, "pre-shared key %q: %d bytes\n", args[0], len(secret))
-		return nil
+		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
+			if err := h.AddPSK(ctx, []byte(args[0]), mls.NewSecret(secret)); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stderr, "pre-shared key %q: %d bytes\n", args[0], len(secret))
+			return nil
+		})
 	})
 }

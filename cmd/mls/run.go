@@ -23,7 +23,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	dir string // --dir: the state directory
+	dir            string // --dir: the state directory
+	passphraseFile string // --passphrase-file: what opens an encrypted store
+	stdinTaken     bool   // standard input was read already
 }
 
 // run executes one command line and returns the exit code of the process.
@@ -89,6 +91,7 @@ command line is wrong.`,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVar(&a.dir, "dir", defaultDir(), "state `directory` (default .mls, or $MLS_DIR)")
 	root.PersistentFlags().Lookup("dir").DefValue = ""
+	root.PersistentFlags().StringVar(&a.passphraseFile, "passphrase-file", "", "`file` with the passphrase of an encrypted store, - for standard input; a newline at its end is not part of it (or the passphrase in $MLS_PASSPHRASE)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd, "%v", err)
 	})

@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ROOT", root)
 			e.Setenv("MLS_DIR", "") // whatever the caller's says
+			e.Setenv(passphraseEnv, "")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"flip": flip, "mode": mode},

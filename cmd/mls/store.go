@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +16,7 @@ import (
 
 // storeFlags say how a store is opened.
 type storeFlags struct {
-	passphrase, key string
+	key string
 }
 
 func (a *app) storeCommand() *cobra.Command {
@@ -25,12 +25,12 @@ func (a *app) storeCommand() *cobra.Command {
 		Use:   "store",
 		Short: "Verify the store of a client, or show what is in it",
 		Long: `store looks into the file in which an application keeps its identities, key
-packages and groups. It changes nothing. The application must have closed the
-file: it is locked while it is open.`,
-		Example: `  mls store check app.db --passphrase -
+packages and groups, or into that of the state directory. It changes nothing. The
+application must have closed the file: it is locked while it is open.`,
+		Example: `  mls store check
+  mls store check app.db --passphrase-file app.passphrase
   mls store dump app.db --key app.key`,
 	}
-	cmd.PersistentFlags().StringVar(&f.passphrase, "passphrase", "", "`file` with the passphrase of an encrypted store, - for standard input; a newline at its end is not part of it")
 	cmd.PersistentFlags().StringVar(&f.key, "key", "", "`file` with the raw key of an encrypted store, 32 bytes, - for standard input")
 	cmd.AddCommand(a.storeCheckCommand(f), a.storeDumpCommand(f))
 	needSubcommand(cmd)
@@ -39,17 +39,18 @@ file: it is locked while it is open.`,
 
 func (a *app) storeCheckCommand(f *storeFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Verify a store",
 		Long: `check reads the whole store: every record decrypts and can be read, every
 group's state can be restored and its tree is the one of its group context, and
 nothing is left that belongs to no group. What is wrong goes to standard output,
 one line each.`,
-		Example: `  mls store check app.db --passphrase -`,
-		Args:    cobra.ExactArgs(1),
+		Example: `  mls store check
+  mls store check app.db --passphrase-file -`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	return verb(cmd, func(args []string) error {
-		return a.withStore(cmd, f, args[0], func(ctx context.Context, file *sqlite.DB, s store.Store) error {
+		return a.withStore(cmd, f, args, func(ctx context.Context, file *sqlite.DB, s store.Store) error {
 			if err := file.Check(ctx); err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ one line each.`,
 			if len(problems) > 0 {
 				return hinted("restore what can be restored elsewhere; groups are joined again by external commits", "%d problems", len(problems))
 			}
-			fmt.Fprintf(a.stderr, "%s: in order\n", args[0])
+			fmt.Fprintf(a.stderr, "%s: in order\n", a.storePath(args))
 			return nil
 		})
 	})
@@ -71,88 +72,55 @@ one line each.`,
 
 func (a *app) storeDumpCommand(f *storeFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "dump FILE",
-		Short:   "Show what a store holds, without secrets",
-		Long:    `dump prints one line for each record: its key and what it is. No key material is shown.`,
-		Example: `  mls store dump app.db`,
-		Args:    cobra.ExactArgs(1),
+		Use:   "dump [FILE]",
+		Short: "Show what a store holds, without secrets",
+		Long:  `dump prints one line for each record: its key and what it is. No key material is shown.`,
+		Example: `  mls store dump
+  mls store dump app.db`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	return verb(cmd, func(args []string) error {
-		return a.withStore(cmd, f, args[0], func(ctx context.Context, _ *sqlite.DB, s store.Store) error {
+		return a.withStore(cmd, f, args, func(ctx context.Context, _ *sqlite.DB, s store.Store) error {
 			return client.Dump(ctx, s, a.stdout)
 		})
 	})
 }
 
 // withStore opens a store that exists, and closes it afterwards.
-func (a *app) withStore(cmd *cobra.Command, f *storeFlags, path string, use func(context.Context, *sqlite.DB, store.Store) error) (err error) {
-	if f.passphrase != "" && f.key != "" {
-		return usagef(cmd, "--passphrase and --key exclude each other")
+func (a *app) withStore(cmd *cobra.Command, f *storeFlags, args []string, use func(context.Context, *sqlite.DB, store.Store) error) (err error) {
+	if a.passphraseFile != "" && f.key != "" {
+		return usagef(cmd, "--passphrase-file and --key exclude each other")
 	}
 	key, err := a.storeKey(f)
 	if err != nil {
 		return err
 	}
 	ctx := context.Background()
-	file, err := sqlite.Open(ctx, path, &sqlite.Options{MustExist: true})
+	file, s, err := openStore(ctx, a.storePath(args), key)
 	if err != nil {
-		return storeHint(err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	sealed, err := store.IsSealed(ctx, file)
-	switch {
-	case err != nil:
 		return err
-	case !sealed && key != nil:
-		return hinted("leave --passphrase and --key out", "%s is not encrypted", path)
-	case !sealed:
-		return use(ctx, file, file)
-	case key == nil:
-		return storeHint(store.ErrSealed)
 	}
-	s, err := store.OpenSealed(ctx, file, *key, store.SealOptions{MustExist: true})
-	if err != nil {
-		return storeHint(err)
-	}
+	defer func() { err = errors.Join(err, s.Close()) }()
 	return use(ctx, file, s)
+}
+
+// storePath is the store that the arguments name, or that of the state directory.
+func (a *app) storePath(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return filepath.Join(a.dir, storeName)
 }
 
 // storeKey reads the key that the flags name; nil for none.
 func (a *app) storeKey(f *storeFlags) (*store.Key, error) {
-	name := f.passphrase + f.key
-	if name == "" {
-		return nil, nil
+	if f.key == "" {
+		return a.passphrase()
 	}
-	secret, err := a.input(name)
+	secret, err := a.input(f.key)
 	if err != nil {
 		return nil, err
 	}
-	if f.key != "" {
-		key := store.RawKey(mls.NewSecret(secret))
-		return &key, nil
-	}
-	secret = bytes.TrimSuffix(bytes.TrimSuffix(secret, []byte("\n")), []byte("\r"))
-	if len(secret) == 0 {
-		return nil, errors.New("the passphrase is empty")
-	}
-	key := store.Passphrase(mls.NewSecret(secret), store.Argon2{})
+	key := store.RawKey(mls.NewSecret(secret))
 	return &key, nil
-}
-
-// storeHint says what to do about an error of opening a store.
-func storeHint(err error) error {
-	for _, h := range []struct {
-		is   error
-		hint string
-	}{
-		{store.ErrLocked, "close the application that has it open"},
-		{store.ErrSealed, "--passphrase or --key opens it"},
-		{store.ErrNewer, "use a newer mls"},
-		{store.ErrCorrupt, "an old copy must not be used for messages again; groups are joined again by external commits"},
-	} {
-		if errors.Is(err, h.is) {
-			return &hintError{err, h.hint}
-		}
-	}
-	return err
 }

@@ -8,17 +8,11 @@ import (
 	"testing"
 )
 
-// storeRun runs "mls store ARGS" on its own.
-func storeRun(stdin string, args ...string) (stdout string, err error) {
+// storeRun runs "mls store ARGS".
+func storeRun(stdin string, args ...string) (output string, code int) {
 	var out bytes.Buffer
-	a := &app{stdin: strings.NewReader(stdin), stdout: &out, stderr: &out}
-	cmd := a.storeCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SetErr(&out)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err = cmd.Execute()
-	return out.String(), err
+	code = run(append([]string{"store"}, args...), strings.NewReader(stdin), &out, &out)
+	return out.String(), code
 }
 
 func TestStoreCommand(t *testing.T) {
@@ -40,30 +34,33 @@ func TestStoreCommand(t *testing.T) {
 	if err := os.WriteFile(key, make([]byte, 32), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv(passphraseEnv, "")
 	for _, tt := range []struct {
-		stdin   string
-		args    []string
-		out     string
-		failure string
+		stdin string
+		args  []string
+		code  int
+		out   string
 	}{
-		{"fixture\n", []string{"check", path, "--passphrase", "-"}, "in order", ""},
-		{"fixture", []string{"dump", path, "--passphrase", "-"}, "pending: true", ""},
-		{"wrong\n", []string{"check", path, "--passphrase", "-"}, "", "wrong key or passphrase"},
-		{"", []string{"check", path, "--passphrase", "-"}, "", "the passphrase is empty"},
-		{"", []string{"check", path, "--key", key}, "", "has a passphrase, not a raw key"},
-		{"", []string{"dump", path}, "", "encrypted"},
-		{"", []string{"dump", path, "--key", key, "--passphrase", "-"}, "", "exclude each other"},
-		{"fixture\n", []string{"check", damaged, "--passphrase", "-"}, "", "damaged"},
-		{"", []string{"check", filepath.Join(dir, "none.db")}, "", "no such file"},
-		{"", []string{"dump"}, "", "accepts 1 arg"},
+		{"fixture\n", []string{"check", path, "--passphrase-file", "-"}, exitOK, "in order"},
+		{"fixture", []string{"dump", path, "--passphrase-file", "-"}, exitOK, "pending: true"},
+		{"wrong\n", []string{"check", path, "--passphrase-file", "-"}, exitFailed, "wrong key or passphrase"},
+		{"", []string{"check", path, "--passphrase-file", "-"}, exitFailed, "the passphrase is empty"},
+		{"", []string{"check", path, "--key", key}, exitFailed, "has a passphrase, not a raw key"},
+		{"", []string{"dump", path}, exitFailed, "encrypted"},
+		{"", []string{"dump", path, "--key", key, "--passphrase-file", "-"}, exitUsage, "exclude each other"},
+		{"fixture\n", []string{"check", damaged, "--passphrase-file", "-"}, exitFailed, "damaged"},
+		{"", []string{"check", filepath.Join(dir, "none.db")}, exitFailed, "no such file"},
+		{"", []string{"dump", "--dir", dir}, exitFailed, "mls.db"},
+		{"", []string{"dump", "one", "two"}, exitUsage, "accepts at most 1 arg"},
 	} {
-		out, err := storeRun(tt.stdin, tt.args...)
-		if !strings.Contains(out, tt.out) {
-			t.Errorf("%q prints %q, want %q", tt.args, out, tt.out)
+		out, code := storeRun(tt.stdin, tt.args...)
+		if !strings.Contains(out, tt.out) || code != tt.code {
+			t.Errorf("%q: exit code %d, want %d; it prints %q, want %q", tt.args, code, tt.code, out, tt.out)
 		}
-		if (err == nil) != (tt.failure == "") || err != nil && !strings.Contains(err.Error(), tt.failure) {
-			t.Errorf("%q: %v, want %q", tt.args, err, tt.failure)
-		}
+	}
+	t.Setenv(passphraseEnv, "fixture")
+	if out, code := storeRun("", "check", path); code != exitOK {
+		t.Errorf("the passphrase of the environment: exit code %d\n%s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "none.db")); !os.IsNotExist(err) {
 		t.Error("looking into a store that does not exist made one")

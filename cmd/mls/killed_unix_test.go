@@ -1,0 +1,134 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestKilledWhileHandingOut: a process that is killed while it hands a commit out leaves that pending, and the
+// state unlocked and whole; the commit can be handed out again.
+func TestKilledWhileHandingOut(t *testing.T) {
+	dir, alice, bob := pair(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	fill(t, w)
+	mark := func() string {
+		data, err := os.ReadFile(filepath.Join(alice, storeName+"-mark")) // the number of the last batch
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	before := mark()
+	cmd := child(t, "group", "update", "--dir", alice)
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	waitUntil(t, func() bool { return mark() != before })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("the commit was handed out into a full pipe")
+	}
+
+	if out, _ := cli(t, exitOK, "group", "info", "--dir", alice); !strings.Contains(out, "a commit of your own is pending") {
+		t.Fatalf("nothing is pending:\n%s", out)
+	}
+	_, stderr := cli(t, exitOK, "store", "check", "--dir", alice)
+	if !strings.Contains(stderr, "in order") {
+		t.Errorf("the store: %s", stderr)
+	}
+	list, _ := cli(t, exitOK, "group", "outbox", "--dir", alice)
+	number := regexp.MustCompile(`(?m)^(\d+)  commit`).FindStringSubmatch(list)
+	if number == nil {
+		t.Fatalf("the outbox is %q", list)
+	}
+	commit := filepath.Join(dir, "again")
+	cli(t, exitOK, "group", "outbox", number[1], "--dir", alice, "-o", commit)
+	cli(t, exitOK, "group", "process", "-y", commit, "--dir", bob)
+	cli(t, exitOK, "group", "process", "-y", commit, "--dir", alice)
+	a, _ := cli(t, exitOK, "group", "export", "authenticator", "--dir", alice)
+	b, _ := cli(t, exitOK, "group", "export", "authenticator", "--dir", bob)
+	if a != b {
+		t.Error("they do not agree")
+	}
+}
+
+// TestSecondProcess: another process is told that the state is open, and what to do.
+func TestSecondProcess(t *testing.T) {
+	dir, alice, _ := pair(t)
+	var errs bytes.Buffer
+	err := new(app).withHome(alice, homeOptions{}, func(context.Context, *home) error {
+		second := child(t, "group", "send", "--text", "x", "--dir", alice)
+		second.Stderr = &errs
+		return second.Run()
+	})
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != exitFailed {
+		t.Fatalf("%v, want exit code %d", err, exitFailed)
+	}
+	for _, want := range []string{"mls: " + filepath.Join(alice, storeName) + ": ", "mls: hint: another process has it open"} {
+		if !strings.Contains(errs.String(), want) {
+			t.Errorf("no %q in\n%s", want, &errs)
+		}
+	}
+	cli(t, exitOK, "group", "send", "--text", "x", "--dir", alice, "-o", filepath.Join(dir, "m"))
+}
+
+// child is a command line for another process.
+func child(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	name, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Args[0] = "mls" // see TestMain
+	return cmd
+}
+
+// fill writes into a pipe until nothing more fits.
+func fill(t *testing.T, w *os.File) {
+	t.Helper()
+	fd := int(w.Fd()) // which makes it block
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{4096, 1} {
+		for {
+			if _, err := syscall.Write(fd, make([]byte, size)); err == syscall.EAGAIN {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func waitUntil(t *testing.T, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not happen")
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/store/sqlite"
+)
+
+// passphraseEnv holds the passphrase of an encrypted store, where --passphrase-file does not say it. On the
+// command line itself it would be seen by everybody who lists processes.
+const passphraseEnv = "MLS_PASSPHRASE"
+
+// passphrase is the key of an encrypted store, nil for none.
+func (a *app) passphrase() (*store.Key, error) {
+	secret := []byte(os.Getenv(passphraseEnv))
+	if a.passphraseFile != "" {
+		var err error
+		if secret, err = a.input(a.passphraseFile); err != nil {
+			return nil, err
+		}
+		secret = bytes.TrimSuffix(bytes.TrimSuffix(secret, []byte("\n")), []byte("\r"))
+		if len(secret) == 0 {
+			return nil, errors.New("the passphrase is empty")
+		}
+	}
+	if len(secret) == 0 {
+		return nil, nil
+	}
+	key := store.Passphrase(mls.NewSecret(secret), store.Argon2{})
+	return &key, nil
+}
+
+// openStore opens a store that exists, with its key if it is encrypted: the file, and what is in it.
+// Closing the latter closes both.
+func openStore(ctx context.Context, path string, key *store.Key) (*sqlite.DB, store.Store, error) {
+	file, err := sqlite.Open(ctx, path, &sqlite.Options{MustExist: true})
+	if err != nil {
+		return nil, nil, storeHint(path, err)
+	}
+	s, err := unseal(ctx, file, key)
+	if err != nil {
+		return nil, nil, errors.Join(storeHint(path, err), file.Close())
+	}
+	return file, s, nil
+}
+
+// unseal decrypts a store that is encrypted, and refuses a key for one that is not.
+func unseal(ctx context.Context, file *sqlite.DB, key *store.Key) (store.Store, error) {
+	sealed, err := store.IsSealed(ctx, file)
+	switch {
+	case err != nil:
+		return nil, err
+	case !sealed && key != nil:
+		return nil, hinted("leave the passphrase or key out, also in $"+passphraseEnv, "it is not encrypted")
+	case !sealed:
+		return file, nil
+	case key == nil:
+		return nil, store.ErrSealed
+	}
+	return store.OpenSealed(ctx, file, *key, store.SealOptions{MustExist: true})
+}
+
+// createStore makes a store, encrypted if there is a key for it, or opens one that was made so.
+func createStore(ctx context.Context, path string, key *store.Key) (store.Store, error) {
+	file, err := sqlite.Open(ctx, path, nil)
+	if err != nil {
+		return nil, storeHint(path, err)
+	}
+	if key == nil {
+		s, err := unseal(ctx, file, nil)
+		if err != nil {
+			return nil, errors.Join(storeHint(path, err), file.Close())
+		}
+		return s, nil
+	}
+	s, err := store.OpenSealed(ctx, file, *key, store.SealOptions{})
+	if err != nil {
+		return nil, errors.Join(storeHint(path, err), file.Close())
+	}
+	return s, nil
+}
+
+// storeHint says which store an error is about, and what to do.
+func storeHint(path string, err error) error {
+	hint := ""
+	for _, h := range []struct {
+		is   error
+		hint string
+	}{
+		{store.ErrLocked, "another process has it open: try again when that has ended"},
+		{store.ErrSealed, "--passphrase-file, $" + passphraseEnv + " or \"mls store --key\" opens it"},
+		{store.ErrNotSealed, "leave the passphrase or key out, also in $" + passphraseEnv},
+		{store.ErrNewer, "use a newer mls"},
+		{store.ErrRolledBack, "this is an old copy: it must not be used for messages again; groups are joined again by external commits"},
+		{store.ErrCorrupt, "an old copy must not be used for messages again; groups are joined again by external commits"},
+	} {
+		if errors.Is(err, h.is) {
+			hint = h.hint
+		}
+	}
+	if h := (*hintError)(nil); hint == "" && errors.As(err, &h) {
+		hint = h.hint
+	}
+	return &hintError{fmt.Errorf("%s: %w", path, err), hint}
+}
