@@ -6,24 +6,24 @@ import (
 )
 
 // CheckAggregates computes everything that the tree keeps beside its contents
-// anew, and returns an error if anything differs. It is for tests: it costs
-// O(n log n).
+// anew, and returns an error if anything differs. It is for tests, and for
+// looking for damage: it reads all of a stored tree and costs O(n log n).
 func (t *Tree) CheckAggregates() error {
 	c := checker{forge: t.forge(), nh: t.suite.HashSize(), enc: map[NodeIndex]string{}, sig: map[NodeIndex]string{}}
 	if t.width == 0 || t.width&(t.width-1) != 0 {
 		return fmt.Errorf("treekem: width %d is no power of two", t.width)
 	}
-	if t.width > 1 && t.root.right.memberCount() == 0 {
+	if _, right := t.root.kids(Root(t.width), t.src); t.width > 1 && right.memberCount() == 0 {
 		return fmt.Errorf("treekem: a tree of width %d has no member in its right half", t.width)
 	}
-	if _, err := c.subtree(t.root, Root(t.width)); err != nil {
-		return err
+	if _, err := c.subtree(t.root, Root(t.width)); t.sure(err) != nil {
+		return t.sure(err)
 	}
-	if err := checkTable("encryption", t.enc, c.enc); err != nil {
-		return err
+	if err := t.checkTable("encryption", encryptionKeys, c.enc); err != nil {
+		return t.sure(err)
 	}
-	if err := checkTable("signature", t.sig, c.sig); err != nil {
-		return err
+	if err := t.checkTable("signature", signatureKeys, c.sig); err != nil {
+		return t.sure(err)
 	}
 	for level := range t.blanks {
 		if n := t.blanks[level].Load(); n != nil {
@@ -60,11 +60,12 @@ func (c *checker) subtree(n *node, x NodeIndex) (summary, error) {
 	if x.IsLeaf() {
 		return c.leaf(n, x)
 	}
-	left, err := c.subtree(n.left, x.left())
+	below, beside := n.kids(x, c.forge.src)
+	left, err := c.subtree(below, x.left())
 	if err != nil {
 		return summary{}, err
 	}
-	right, err := c.subtree(n.right, x.right())
+	right, err := c.subtree(beside, x.right())
 	if err != nil {
 		return summary{}, err
 	}
@@ -118,11 +119,11 @@ func (c *checker) compare(n *node, x NodeIndex, s summary) error {
 	return nil
 }
 
-// checkTable looks the keys of the tree up in a table.
-func checkTable(kind string, table *keyTable, keys map[NodeIndex]string) error {
+// checkTable looks the keys of the tree up.
+func (t *Tree) checkTable(name string, kind keyKind, keys map[NodeIndex]string) error {
 	for x, key := range keys {
-		if _, ok := table.find(key, func(y NodeIndex) bool { return y == x }); !ok {
-			return fmt.Errorf("treekem: the table of %s keys lacks node %d", kind, x)
+		if _, ok := t.findKey(kind, key, func(y NodeIndex) bool { return y == x }); !ok {
+			return fmt.Errorf("treekem: the table of %s keys lacks node %d", name, x)
 		}
 	}
 	return nil

@@ -26,16 +26,19 @@ func TestCheckAggregatesFindsStaleValues(t *testing.T) {
 		c := *tree
 		var copyPath func(n *node, y NodeIndex) *node
 		copyPath = func(n *node, y NodeIndex) *node {
-			m := *n
+			m := &node{data: n.data, support: n.support, members: n.members, resolution: n.resolution}
+			left, right := n.left.Load(), n.right.Load()
+			m.left.Store(left)
+			m.right.Store(right)
 			switch {
 			case x == y:
-				f(&m)
+				f(m)
 			case x < y:
-				m.left = copyPath(n.left, y.left())
+				m.left.Store(copyPath(left, y.left()))
 			default:
-				m.right = copyPath(n.right, y.right())
+				m.right.Store(copyPath(right, y.right()))
 			}
-			return &m
+			return m
 		}
 		c.root = copyPath(tree.root, Root(tree.width))
 		return &c
@@ -49,7 +52,7 @@ func TestCheckAggregatesFindsStaleValues(t *testing.T) {
 		"support":               damaged(31, func(n *node) { n.support = Support{} }),
 		"support of a leaf":     damaged(2, func(n *node) { n.support = Support{} }),
 		"blank leaf":            damaged(4, func(n *node) { n.data = n.data[:32] }),
-		"a subtree is nil":      damaged(63, func(n *node) { n.right = nil }),
+		"a subtree is nil":      damaged(63, func(n *node) { n.right.Store(nil) }),
 		"width":                 func() *Tree { c := *tree; c.width = 63; return &c }(),
 		"not truncated":         widened(tree),
 		"encryption key index":  func() *Tree { c := *tree; c.enc = newKeyTable(nil); return &c }(),

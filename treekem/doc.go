@@ -19,6 +19,10 @@
 // The array of RFC 9420, Appendix C is the wire form only: [ParseTree] and
 // [Tree.Bytes].
 //
+// A tree can also be kept in a store, cut into records of which a commit changes
+// O(log n) ([Stored]). Opened from there it is as any other tree, but that its
+// nodes are read when they are needed; [Tree.Err] tells whether they could be.
+//
 // # Secrets
 //
 // A [Private] holds the private keys that one member has: its leaf's, and those

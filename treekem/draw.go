@@ -9,8 +9,11 @@ import (
 // Draw writes the tree for people: sideways, the root at the left, one line for
 // each node. Blank nodes are underscores; subtrees of blanks are one line.
 func (t *Tree) Draw(w io.Writer) error {
-	d := drawing{nh: t.suite.HashSize()}
+	d := drawing{nh: t.suite.HashSize(), src: t.src}
 	d.subtree(t.root, Root(t.width), "", "")
+	if err := t.Err(); err != nil {
+		return err
+	}
 	_, err := io.WriteString(w, d.out.String())
 	return err
 }
@@ -25,6 +28,7 @@ func (t *Tree) String() string {
 type drawing struct {
 	out strings.Builder
 	nh  int
+	src *source
 }
 
 // subtree draws the subtree n at x. branch leads to x on its own line, indent
@@ -40,8 +44,9 @@ func (d *drawing) subtree(n *node, x NodeIndex, branch, indent string) {
 		return
 	}
 	fmt.Fprintf(&d.out, "%s%s\n", branch, d.parent(n, x))
-	d.subtree(n.left, x.left(), indent+"├─", indent+"│ ")
-	d.subtree(n.right, x.right(), indent+"└─", indent+"  ")
+	left, right := n.kids(x, d.src)
+	d.subtree(left, x.left(), indent+"├─", indent+"│ ")
+	d.subtree(right, x.right(), indent+"└─", indent+"  ")
 }
 
 func (d *drawing) leaf(n *node, x NodeIndex) string {

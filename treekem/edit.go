@@ -59,6 +59,9 @@ func (e *Editor) Update(i mls.LeafIndex, leaf *LeafNode) error {
 		return err
 	}
 	old := e.t.leafAt(i)
+	if err := e.t.Err(); err != nil {
+		return err
+	}
 	if old == "" {
 		// RFC 9420, Section 12.1.2: an Update replaces the sender's leaf.
 		return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.1.2", "update-blank-leaf", "update of leaf %d, which is blank", i)
@@ -87,9 +90,9 @@ func (e *Editor) Remove(i mls.LeafIndex) error {
 	if err != nil {
 		return err
 	}
-	if e.t.leafAt(i) == "" {
+	if !e.t.Has(i) {
 		// RFC 9420, Section 12.1.3: removed identifies a non-blank leaf node.
-		return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.1.3", "remove-blank-leaf", "remove of leaf %d, which is blank", i)
+		return e.t.sure(mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.1.3", "remove-blank-leaf", "remove of leaf %d, which is blank", i))
 	}
 	e.changes[i] = c
 	return nil
@@ -132,7 +135,7 @@ func (e *Editor) blankLeaf() (mls.LeafIndex, error) {
 		e.beginAdding()
 	}
 	i := max(e.next, uint64(e.t.width)) // beyond the tree, which is extended
-	if b, ok := nextBlank(e.t.root, Root(e.t.width), e.next); ok {
+	if b, ok := e.t.src.nextBlank(e.t.root, Root(e.t.width), e.next); ok {
 		i = uint64(b)
 	}
 	k, _ := slices.BinarySearchFunc(e.removed, e.next, func(r mls.LeafIndex, from uint64) int {
@@ -140,6 +143,9 @@ func (e *Editor) blankLeaf() (mls.LeafIndex, error) {
 	})
 	if k < len(e.removed) {
 		i = min(i, uint64(e.removed[k]))
+	}
+	if err := e.t.Err(); err != nil {
+		return 0, err
 	}
 	if i >= MaxWidth {
 		return 0, fmt.Errorf("%w: a tree of more than 2^31 leaves", mls.ErrUnsupported)
@@ -165,13 +171,13 @@ func (e *Editor) beginAdding() {
 func (e *Editor) widthAfterRemoves() uint32 {
 	end := uint64(e.t.width)
 	for k := len(e.removed) - 1; k >= 0; k-- {
-		last, ok := lastMemberBefore(e.t.root, Root(e.t.width), end)
+		last, ok := e.t.src.lastMemberBefore(e.t.root, Root(e.t.width), end)
 		if !ok || last != e.removed[k] {
 			break
 		}
 		end = uint64(last)
 	}
-	last, ok := lastMemberBefore(e.t.root, Root(e.t.width), end)
+	last, ok := e.t.src.lastMemberBefore(e.t.root, Root(e.t.width), end)
 	if !ok {
 		return 1
 	}
@@ -180,7 +186,7 @@ func (e *Editor) widthAfterRemoves() uint32 {
 
 // lastMemberBefore returns the rightmost leaf below n that is not blank and
 // comes before end.
-func lastMemberBefore(n *node, x NodeIndex, end uint64) (mls.LeafIndex, bool) {
+func (s *source) lastMemberBefore(n *node, x NodeIndex, end uint64) (mls.LeafIndex, bool) {
 	first, _ := x.leaves()
 	if first >= end || n.memberCount() == 0 {
 		return 0, false
@@ -188,10 +194,11 @@ func lastMemberBefore(n *node, x NodeIndex, end uint64) (mls.LeafIndex, bool) {
 	if x.IsLeaf() {
 		return x.Leaf(), true
 	}
-	if i, ok := lastMemberBefore(n.right, x.right(), end); ok {
+	left, right := n.kids(x, s)
+	if i, ok := s.lastMemberBefore(right, x.right(), end); ok {
 		return i, true
 	}
-	return lastMemberBefore(n.left, x.left(), end)
+	return s.lastMemberBefore(left, x.left(), end)
 }
 
 // Done returns the tree with all changes made. It checks that keys are unique
@@ -211,11 +218,13 @@ func (e *Editor) Done() (*Tree, error) {
 	}
 	slices.SortFunc(changes, func(a, b *leafChange) int { return int(int64(a.leaf) - int64(b.leaf)) })
 
-	t := &Tree{suite: e.t.suite, blanks: e.t.blanks}
+	t := e.t.with(max(e.t.width, widthFor(changes[len(changes)-1].leaf)))
 	r := rebuild{forge: e.t.forge(), keptWidth: e.width}
-	t.width = max(e.t.width, widthFor(changes[len(changes)-1].leaf))
 	t.root = r.extended(e.t, t.width, changes)
 	t.truncate()
+	if err := t.Err(); err != nil {
+		return nil, err
+	}
 	keys := newKeys{tree: t}
 	var set []mls.LeafIndex
 	for _, c := range changes {
@@ -224,7 +233,7 @@ func (e *Editor) Done() (*Tree, error) {
 			set = append(set, c.leaf)
 		}
 	}
-	if err := keys.install(e.t); err != nil {
+	if err := t.sure(keys.install(e.t)); err != nil {
 		return nil, err
 	}
 	if err := t.checkAgreement(set); err != nil {
@@ -235,16 +244,16 @@ func (e *Editor) Done() (*Tree, error) {
 
 // truncate cuts off right halves without members.
 func (t *Tree) truncate() {
-	for t.width > 1 && (t.root == nil || t.root.right.memberCount() == 0) {
+	for t.width > 1 {
 		x := Root(t.width)
-		t.width /= 2
-		if t.root == nil {
-			continue
+		left, right := t.root.kids(x, t.src)
+		if right.memberCount() > 0 {
+			return
 		}
-		if t.root.right.resolutionSize() == 0 {
-			t.blanks.keep(x.right(), t.root.right)
+		if right.resolutionSize() == 0 {
+			t.blanks.keep(x.right(), right)
 		}
-		t.root = t.root.left
+		t.root, t.width = left, t.width/2
 	}
 }
 
@@ -294,10 +303,7 @@ func (r *rebuild) subtree(n *node, x NodeIndex, changes []*leafChange) *node {
 	if x.IsLeaf() {
 		return r.changedLeaf(x, changes[0])
 	}
-	var left, right *node
-	if n != nil {
-		left, right = n.left, n.right
-	}
+	left, right := n.kids(x, r.src)
 	k := firstFrom(changes, x)
 	left = r.subtree(left, x.left(), changes[:k])
 	right = r.subtree(right, x.right(), changes[k:])

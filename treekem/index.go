@@ -103,6 +103,15 @@ func (k *keyTable) candidates(dst []NodeIndex, fp uint32) []NodeIndex {
 	return dst
 }
 
+// entries returns the entries for which keep is true, ascending.
+func (k *keyTable) entries(keep func(indexEntry) bool) []indexEntry {
+	k.mu.RLock()
+	all := slices.DeleteFunc(slices.Clone(k.slots), func(e indexEntry) bool { return e == 0 })
+	k.mu.RUnlock()
+	slices.Sort(all)
+	return slices.DeleteFunc(all, func(e indexEntry) bool { return !keep(e) })
+}
+
 // len returns the number of entries.
 func (k *keyTable) len() int {
 	k.mu.RLock()

@@ -50,14 +50,14 @@ func (k *newKeys) install(old *Tree) error {
 // otherWith returns a node other than x, and none of those that are checked
 // later, with an encryption key.
 func (t *Tree) otherWith(key string, x NodeIndex, later []indexEntry) (NodeIndex, bool) {
-	return t.enc.find(key, func(y NodeIndex) bool {
+	return t.findKey(encryptionKeys, key, func(y NodeIndex) bool {
 		return y != x && t.hasEncryptionKey(y, key) && !among(later, y)
 	})
 }
 
 // otherSigner is otherWith for signature keys.
 func (t *Tree) otherSigner(key string, x NodeIndex, later []indexEntry) (NodeIndex, bool) {
-	return t.sig.find(key, func(y NodeIndex) bool {
+	return t.findKey(signatureKeys, key, func(y NodeIndex) bool {
 		return y != x && t.hasSignatureKey(y, key) && !among(later, y)
 	})
 }
@@ -69,13 +69,25 @@ func among(entries []indexEntry, x NodeIndex) bool {
 // dropStale gives the tree tables of its own if many entries of those that it
 // shares are stale: more than one for two keys that a full tree has. The others
 // go on with theirs, which have grown: so that this costs O(n) once in O(n) new
-// keys, whoever stages them.
+// keys, whoever stages them. The tables of a stored tree have only what came
+// since it was opened.
 func (t *Tree) dropStale() {
 	if t.enc.len() < 3*t.Members() && 2*t.sig.len() < 3*t.Members() {
 		return
 	}
+	if t.src != nil {
+		t.enc = newKeyTable(t.enc.entries(func(e indexEntry) bool { return t.isKeyed(e, encryptionKeyIn) }))
+		t.sig = newKeyTable(t.sig.entries(func(e indexEntry) bool { return t.isKeyed(e, signatureKeyIn) }))
+		return
+	}
 	enc, sig := t.keyEntries()
 	t.enc, t.sig = newKeyTable(enc), newKeyTable(sig)
+}
+
+// isKeyed reports whether an entry is that of a key in the tree.
+func (t *Tree) isKeyed(e indexEntry, key func(raw string) string) bool {
+	raw := t.rawAt(e.node())
+	return raw != "" && fingerprint(key(raw)) == e.fingerprint()
 }
 
 // keyEntries returns the entries of all keys in the tree.

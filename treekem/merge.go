@@ -12,6 +12,9 @@ import (
 // are the leaves that the same commit adds.
 func (t *Tree) MergePath(sender mls.LeafIndex, p *UpdatePath, groupID []byte, added []mls.LeafIndex) (*Tree, error) {
 	old := t.leafAt(sender)
+	if err := t.Err(); err != nil {
+		return nil, err
+	}
 	if old == "" {
 		// RFC 9420, Section 12.4.2: a path replaces the committer's leaf.
 		return nil, mls.InvalidAt(mls.Culprit{Leaf: &sender}, "12.4.2", "path-sender",
@@ -25,7 +28,7 @@ func (t *Tree) MergePath(sender mls.LeafIndex, p *UpdatePath, groupID []byte, ad
 	}
 	next, err := t.mergePath(sender, p, groupID, added)
 	if err != nil {
-		return nil, t.at(sender, err)
+		return nil, t.sure(t.at(sender, err))
 	}
 	return next, nil
 }
@@ -42,7 +45,7 @@ func (t *Tree) MergeExternalPath(p *UpdatePath, groupID []byte) (*Tree, mls.Leaf
 	if rule, ok := err.(*mls.RuleError); ok && rule.Culprit == nil {
 		rule.Culprit = &mls.Culprit{Identity: p.LeafNode.Credential.String()}
 	}
-	if err != nil {
+	if err := t.sure(err); err != nil {
 		return nil, 0, err
 	}
 	return next, i, nil
@@ -70,7 +73,8 @@ func (t *Tree) mergePath(i mls.LeafIndex, p *UpdatePath, groupID []byte, added [
 		// recomputed.
 		return nil, mls.Invalid("7.9.2", "path-parent-hash", "update path whose leaf has another parent hash")
 	}
-	return m.apply(leaf)
+	next, err := m.apply(leaf)
+	return next, t.sure(err)
 }
 
 // checkPathNodes checks the parent nodes of an update path and returns their

@@ -15,8 +15,10 @@ import (
 // A nil node is a subtree with nothing but blanks in it, of up to 2^smallBlank
 // leaves. A larger subtree of blanks is made of nodes, so that its hash, which
 // depends on its place, need not be computed again.
+//
+// A node of a tree from a store may have neither child yet: kids gets them.
 type node struct {
-	left, right *node
+	left, right atomic.Pointer[node]
 	// data is the tree hash (RFC 9420, Section 7.8) followed by the encoding
 	// of the LeafNode or ParentNode, which is empty for a blank node.
 	data       string
@@ -38,6 +40,7 @@ type forge struct {
 	in     []byte // scratch: what is hashed
 	out    []byte // scratch: a node's data
 	blanks *blankHalves
+	src    *source                // of the tree that nodes are made for
 	memo   map[[2]Support]Support // nil for single edits
 	makes  supportMemo            // nil for single edits
 }
@@ -73,7 +76,9 @@ func (f *forge) leaf(i mls.LeafIndex, raw string, support Support) *node {
 
 // parent makes the node at x, blank if raw is empty, from its children.
 func (f *forge) parent(x NodeIndex, raw string, left, right *node) *node {
-	n := &node{left: left, right: right}
+	n := new(node)
+	n.left.Store(left)
+	n.right.Store(right)
 	if raw != "" {
 		n.resolution = 1 + uint32(unmergedIn(raw).len())
 	} else {

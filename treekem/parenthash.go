@@ -40,6 +40,7 @@ func (f *forge) originalHash(dst []byte, n *node, x NodeIndex, without leafList)
 	if x.IsLeaf() {
 		return f.appendBlankHash(dst, x)
 	}
+	left, right := n.kids(x, f.src)
 	start := len(dst)
 	dst = append(dst, nodeTypeParent)
 	if raw := n.raw(f.nh); raw == "" {
@@ -50,9 +51,9 @@ func (f *forge) originalHash(dst []byte, n *node, x NodeIndex, without leafList)
 		dst = appendParent(dst, key, parentHash, unmerged.without(without))
 	}
 	dst = f.appendHashPrefix(dst)
-	dst = f.originalHash(dst, n.left, x.left(), without)
+	dst = f.originalHash(dst, left, x.left(), without)
 	dst = f.appendHashPrefix(dst)
-	dst = f.originalHash(dst, n.right, x.right(), without)
+	dst = f.originalHash(dst, right, x.right(), without)
 	f.hash.Reset()
 	f.hash.Write(dst[start:])
 	return f.hash.Sum(dst[:start])
@@ -72,11 +73,12 @@ func (t *Tree) VerifyParentHashes() error {
 		if n == nil || x.IsLeaf() {
 			return
 		}
-		collect(n.left, x.left())
+		left, right := n.kids(x, t.src)
+		collect(left, x.left())
 		if n.raw(t.suite.HashSize()) != "" {
 			parents = append(parents, entry{x, n})
 		}
-		collect(n.right, x.right())
+		collect(right, x.right())
 	}
 	collect(t.root, Root(t.width))
 	return parallel.Workers(len(parents), 64, func() func(int) error {
@@ -96,7 +98,8 @@ type chainVerifier struct {
 }
 
 func (v *chainVerifier) verify(p *node, x NodeIndex) error {
-	if v.linked(p, p.left, x.left(), p.right, x.right()) || v.linked(p, p.right, x.right(), p.left, x.left()) {
+	left, right := p.kids(x, v.src)
+	if v.linked(p, left, x.left(), right, x.right()) || v.linked(p, right, x.right(), left, x.left()) {
 		return nil
 	}
 	// RFC 9420, Section 7.9.2: each non-blank parent is parent-hash valid.
@@ -125,7 +128,7 @@ func (v *chainVerifier) linked(p, c *node, cx NodeIndex, s *node, sx NodeIndex) 
 // field. The resolution has one node more than u.
 func (v *chainVerifier) besides(c *node, cx NodeIndex, u leafList) (parentHash string, ok bool) {
 	found := 0
-	eachResolution(c, cx, v.nh, func(y NodeIndex, n *node) bool {
+	v.reading().eachResolution(c, cx, func(y NodeIndex, n *node) bool {
 		if y.IsLeaf() && u.has(y.Leaf()) {
 			return true
 		}

@@ -207,7 +207,7 @@ func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error)
 	}
 	unmerged := unmergedIn(raw)
 	for k := range unmerged.len() {
-		if err := checkUnmerged(x, unmerged.at(k), left, right, f.nh); err != nil {
+		if err := f.checkUnmerged(x, unmerged.at(k), left, right); err != nil {
 			return nil, err
 		}
 	}
@@ -216,7 +216,7 @@ func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error)
 
 // checkUnmerged checks one unmerged leaf of node x against the subtrees below,
 // whose own unmerged leaves have been checked (RFC 9420, Section 12.4.3.1).
-func checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node, nh int) error {
+func (f *forge) checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node) error {
 	if !x.contains(i) {
 		// RFC 9420, Section 12.4.3.1: the leaf is a descendant of the parent.
 		return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.4.3.1", "unmerged-not-below",
@@ -233,7 +233,7 @@ func checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node, nh int) erro
 		if n == nil {
 			break
 		}
-		if raw := n.raw(nh); raw != "" {
+		if raw := n.raw(f.nh); raw != "" {
 			if !x.IsLeaf() && !unmergedIn(raw).has(i) {
 				// RFC 9420, Section 12.4.3.1: every non-blank node between the
 				// leaf and the parent has an entry for the leaf too.
@@ -242,7 +242,7 @@ func checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node, nh int) erro
 			}
 			return nil
 		}
-		left, right = n.left, n.right
+		left, right = n.kids(x, f.src)
 	}
 	// RFC 9420, Section 12.4.3.1: the entry is a non-blank leaf.
 	return mls.InvalidAt(mls.Culprit{Leaf: &i}, "12.4.3.1", "unmerged-blank", "unmerged leaf %d is blank", i)
@@ -269,19 +269,20 @@ func (t *Tree) indexKeys() error {
 // eachNode calls yield for every node that is not blank, in no particular
 // order.
 func (t *Tree) eachNode(yield func(x NodeIndex, raw string)) {
-	eachNode(t.root, Root(t.width), t.suite.HashSize(), yield)
+	t.reading().eachNode(t.root, Root(t.width), yield)
 }
 
-func eachNode(n *node, x NodeIndex, nh int, yield func(x NodeIndex, raw string)) {
+func (r reading) eachNode(n *node, x NodeIndex, yield func(x NodeIndex, raw string)) {
 	if n.resolutionSize() == 0 {
 		return
 	}
-	if raw := n.raw(nh); raw != "" {
+	if raw := n.raw(r.nh); raw != "" {
 		yield(x, raw)
 	}
 	if !x.IsLeaf() {
-		eachNode(n.left, x.left(), nh, yield)
-		eachNode(n.right, x.right(), nh, yield)
+		left, right := n.kids(x, r.src)
+		r.eachNode(left, x.left(), yield)
+		r.eachNode(right, x.right(), yield)
 	}
 }
 

@@ -41,7 +41,7 @@ type pathNode struct {
 // signer's key.
 func (t *Tree) NewPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, groupID []byte) (*Path, error) {
 	if !t.Has(i) {
-		return nil, errors.New("treekem: a path from a leaf without a member")
+		return nil, t.sure(errors.New("treekem: a path from a leaf without a member"))
 	}
 	return t.newPath(i, tmpl, signer, groupID)
 }
@@ -97,8 +97,8 @@ func (t *Tree) newPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, group
 		return nil, err
 	}
 	var err error
-	if p.tree, err = m.apply(l); err != nil {
-		return nil, err
+	if p.tree, err = m.apply(l); t.sure(err) != nil {
+		return nil, t.sure(err)
 	}
 	return p, nil
 }
@@ -203,7 +203,7 @@ func (p *Path) Seal(groupContext []byte, added []mls.LeafIndex) (*UpdatePath, er
 	fresh := newLeafSet(added)
 	for k := range p.nodes {
 		n := &p.nodes[k]
-		recipients := n.recipients(s.HashSize(), fresh)
+		recipients := n.recipients(p.tree.reading(), fresh)
 		out.Nodes[k] = UpdatePathNode{
 			EncryptionKey:       n.key.Public(),
 			EncryptedPathSecret: make([]mls.HPKECiphertext, len(recipients)),
@@ -217,7 +217,7 @@ func (p *Path) Seal(groupContext []byte, added []mls.LeafIndex) (*UpdatePath, er
 		*j.to, err = s.EncryptWithLabel(mls.HPKEPublicKey(j.key), labelUpdatePathNode, groupContext, j.secret.UnsafeBytes())
 		return err
 	})
-	if err != nil {
+	if err := p.tree.sure(err); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -229,11 +229,11 @@ const sealChunk = 2
 // recipients returns the encoded nodes that a step's path secret is encrypted
 // to: the resolution of the child on the copath without new leaves, which are
 // told apart by who they are, not by where in the list they stand.
-func (s *step) recipients(nh int, added leafSet) []string {
+func (s *step) recipients(r reading, added leafSet) []string {
 	out := make([]string, 0, s.sibling.resolutionSize())
-	eachResolution(s.sibling, s.copath, nh, func(y NodeIndex, n *node) bool {
+	r.eachResolution(s.sibling, s.copath, func(y NodeIndex, n *node) bool {
 		if !y.IsLeaf() || !added.has(y.Leaf()) {
-			out = append(out, n.raw(nh))
+			out = append(out, n.raw(r.nh))
 		}
 		return true
 	})
@@ -289,7 +289,7 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 		return nil, err
 	}
 	old := m.tree
-	t := &Tree{suite: old.suite, width: old.width, blanks: old.blanks}
+	t := old.with(old.width)
 	keys := newKeys{tree: t, enc: make([]indexEntry, 0, 1+len(m.steps))}
 	keys.leaf(m.leaf, raw)
 	v := viewLeaf(raw)
@@ -312,7 +312,7 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 	if err := t.checkAgreement([]mls.LeafIndex{m.leaf}); err != nil {
 		return nil, err
 	}
-	return t, nil
+	return t, t.Err()
 }
 
 // checkNewKeys checks that no key of the path is in the tree yet, not even in

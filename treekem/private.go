@@ -83,7 +83,7 @@ func (p *Private) Check(t *Tree) error {
 	raws := t.upward(p.leaf)
 	for _, k := range p.keys {
 		if !k.matches(raws) {
-			return fmt.Errorf("treekem: the private key for node %d is not that of the tree", k.x)
+			return t.sure(fmt.Errorf("treekem: the private key for node %d is not that of the tree", k.x))
 		}
 	}
 	return nil
@@ -96,7 +96,7 @@ func (p *Private) Check(t *Tree) error {
 // adds. The derived keys are checked against those of the tree.
 func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupContext []byte, added []mls.LeafIndex) (next *Private, commitSecret mls.Secret, err error) {
 	if !t.Has(sender) || !t.Has(p.leaf) || sender == p.leaf {
-		return nil, mls.Secret{}, fmt.Errorf("treekem: a path from leaf %d cannot be opened at leaf %d", sender, p.leaf)
+		return nil, mls.Secret{}, t.sure(fmt.Errorf("treekem: a path from leaf %d cannot be opened at leaf %d", sender, p.leaf))
 	}
 	steps := t.filteredSteps(sender)
 	if len(steps) != len(path.Nodes) {
@@ -106,11 +106,15 @@ func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupCon
 	common := commonAncestor(sender, p.leaf)
 	first := slices.IndexFunc(steps, func(s step) bool { return s.x == common })
 	if first < 0 {
+		if err := t.Err(); err != nil {
+			return nil, mls.Secret{}, err
+		}
 		panic("mls: internal error: a member below a blank copath child")
 	}
-	secret, err := p.decrypt(&steps[first], &path.Nodes[first], groupContext, added)
-	if err != nil {
-		return nil, mls.Secret{}, t.at(sender, err)
+	secret, err := p.decrypt(t.reading(), &steps[first], &path.Nodes[first], groupContext, added)
+	if err := t.sure(t.at(sender, err)); err != nil {
+		secret.Destroy()
+		return nil, mls.Secret{}, err
 	}
 	above := make([]NodeIndex, 0, len(steps))
 	for _, s := range steps[first:] {
@@ -122,15 +126,15 @@ func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupCon
 
 // decrypt finds the node of the copath child's resolution that this member has
 // the key of, and decrypts what is encrypted to it.
-func (p *Private) decrypt(s *step, n *UpdatePathNode, groupContext []byte, added []mls.LeafIndex) (mls.Secret, error) {
+func (p *Private) decrypt(r reading, s *step, n *UpdatePathNode, groupContext []byte, added []mls.LeafIndex) (mls.Secret, error) {
 	var key *mls.HPKEPrivateKey
 	at, count := 0, 0
-	fresh, nh := newLeafSet(added), p.suite.HashSize()
-	eachResolution(s.sibling, s.copath, nh, func(y NodeIndex, m *node) bool {
+	fresh := newLeafSet(added)
+	r.eachResolution(s.sibling, s.copath, func(y NodeIndex, m *node) bool {
 		if y.IsLeaf() && fresh.has(y.Leaf()) {
 			return true
 		}
-		if k := p.keyAt(y); k != nil && k.isFor(m.raw(nh)) {
+		if k := p.keyAt(y); k != nil && k.isFor(m.raw(r.nh)) {
 			key, at = k.key, count
 		}
 		count++
@@ -188,11 +192,12 @@ func (p *Private) derive(t *Tree, nodes []NodeIndex, secret mls.Secret) (*Privat
 		}
 		return nil
 	})
-	if err != nil {
+	next := p.Prune(t).with(keys)
+	if err := t.sure(err); err != nil {
 		secret.Destroy()
 		return nil, mls.Secret{}, err
 	}
-	return p.Prune(t).with(keys), secret, nil
+	return next, secret, nil
 }
 
 // with returns the private keys with some more, ordered upwards.
@@ -213,7 +218,7 @@ func (p *Private) with(more []privateKey) *Private {
 // commit set above (RFC 9420, Section 12.4.3.1). The secret stays the caller's.
 func (p *Private) Join(t *Tree, signer mls.LeafIndex, pathSecret mls.Secret) (*Private, error) {
 	if !t.Has(signer) || !t.Has(p.leaf) || signer == p.leaf {
-		return nil, fmt.Errorf("treekem: leaf %d cannot join by a commit of leaf %d", p.leaf, signer)
+		return nil, t.sure(fmt.Errorf("treekem: leaf %d cannot join by a commit of leaf %d", p.leaf, signer))
 	}
 	common := commonAncestor(signer, p.leaf)
 	var nodes []NodeIndex

@@ -6,14 +6,24 @@ import (
 	"github.com/treekem/mls"
 )
 
+// A reading is how nodes of a tree are read.
+type reading struct {
+	nh  int // the size of a hash
+	src *source
+}
+
+func (t *Tree) reading() reading { return reading{t.suite.HashSize(), t.src} }
+
+func (f *forge) reading() reading { return reading{f.nh, f.src} }
+
 // eachResolution calls yield for the nodes of the resolution of the subtree n
 // at x, in order (RFC 9420, Section 4.1.1), until yield returns false. It does
 // not enter subtrees of blanks.
-func eachResolution(n *node, x NodeIndex, nh int, yield func(NodeIndex, *node) bool) bool {
+func (r reading) eachResolution(n *node, x NodeIndex, yield func(NodeIndex, *node) bool) bool {
 	if n.resolutionSize() == 0 {
 		return true
 	}
-	if raw := n.raw(nh); raw != "" {
+	if raw := n.raw(r.nh); raw != "" {
 		if !yield(x, n) {
 			return false
 		}
@@ -23,22 +33,25 @@ func eachResolution(n *node, x NodeIndex, nh int, yield func(NodeIndex, *node) b
 		unmerged := unmergedIn(raw)
 		for k := range unmerged.len() {
 			y := LeafNodeIndex(unmerged.at(k))
-			if !yield(y, descend(n, x, y)) {
+			// What cannot be read is left out.
+			if leaf := r.descend(n, x, y); leaf != nil && !yield(y, leaf) {
 				return false
 			}
 		}
 		return true
 	}
-	return eachResolution(n.left, x.left(), nh, yield) && eachResolution(n.right, x.right(), nh, yield)
+	left, right := n.kids(x, r.src)
+	return r.eachResolution(left, x.left(), yield) && r.eachResolution(right, x.right(), yield)
 }
 
 // descend returns node y of the subtree n at x.
-func descend(n *node, x, y NodeIndex) *node {
+func (r reading) descend(n *node, x, y NodeIndex) *node {
 	for x != y && n != nil {
+		left, right := n.kids(x, r.src)
 		if y < x {
-			n, x = n.left, x.left()
+			n, x = left, x.left()
 		} else {
-			n, x = n.right, x.right()
+			n, x = right, x.right()
 		}
 	}
 	return n
@@ -49,7 +62,7 @@ func descend(n *node, x, y NodeIndex) *node {
 func (t *Tree) Resolution(x NodeIndex) []NodeIndex {
 	n := t.nodeAt(x)
 	out := make([]NodeIndex, 0, n.resolutionSize())
-	eachResolution(n, x, t.suite.HashSize(), func(y NodeIndex, _ *node) bool {
+	t.reading().eachResolution(n, x, func(y NodeIndex, _ *node) bool {
 		out = append(out, y)
 		return true
 	})
@@ -70,10 +83,7 @@ func (t *Tree) steps(i mls.LeafIndex) []step {
 	path := make([]step, 0, x.Level())
 	for !x.IsLeaf() {
 		s := step{x: x, node: n}
-		var left, right *node
-		if n != nil {
-			left, right = n.left, n.right
-		}
+		left, right := n.kids(x, t.src)
 		if LeafNodeIndex(i) < x {
 			s.copath, s.sibling = x.right(), right
 			n, x = left, x.left()

@@ -27,54 +27,57 @@ func (p *Private) DestroyExcept(next *Private) {
 }
 
 // ChangedLeaves returns the leaves at which two trees differ, ascending, up to
-// the wider one's width. Subtrees that the trees share cost nothing.
+// the wider one's width. Subtrees that the trees share cost nothing. Of stored
+// trees, Err tells whether all could be read.
 func (t *Tree) ChangedLeaves(o *Tree) []mls.LeafIndex {
 	if t.width < o.width {
 		t, o = o, t
 	}
+	d := leafDiff{a: t.src, b: o.src, nh: t.suite.HashSize()}
 	narrow, x := t.root, Root(t.width)
-	var changed []mls.LeafIndex
 	var right []func()
 	for w := t.width; w > o.width; w /= 2 {
-		if narrow != nil {
-			n, y := narrow.right, x.right()
-			right = append(right, func() { changed = appendChanged(changed, n, nil, y) })
-			narrow = narrow.left
-		}
-		x = x.left()
+		left, half := narrow.kids(x, t.src)
+		y := x.right()
+		right = append(right, func() { d.walk(half, nil, y) })
+		narrow, x = left, x.left()
 	}
-	changed = appendChanged(changed, narrow, o.root, x)
+	d.walk(narrow, o.root, x)
 	for k := len(right) - 1; k >= 0; k-- {
 		right[k]()
 	}
-	return changed
+	return d.changed
 }
 
-// appendChanged appends the leaves below x at which subtrees a and b differ.
-func appendChanged(changed []mls.LeafIndex, a, b *node, x NodeIndex) []mls.LeafIndex {
-	if a == b || a.memberCount() == 0 && b.memberCount() == 0 {
-		return changed
+// A leafDiff collects the leaves at which two trees differ.
+type leafDiff struct {
+	a, b    *source
+	nh      int
+	changed []mls.LeafIndex
+}
+
+// walk compares subtrees a and b at x.
+func (d *leafDiff) walk(a, b *node, x NodeIndex) {
+	if sameSubtree(a, b, d.nh) {
+		return
 	}
 	if x.IsLeaf() {
-		if a == nil || b == nil || a.data != b.data {
-			changed = append(changed, x.Leaf())
-		}
-		return changed
+		d.changed = append(d.changed, x.Leaf())
+		return
 	}
-	changed = appendChanged(changed, a.child(true), b.child(true), x.left())
-	return appendChanged(changed, a.child(false), b.child(false), x.right())
+	al, ar := a.kids(x, d.a)
+	bl, br := b.kids(x, d.b)
+	d.walk(al, bl, x.left())
+	d.walk(ar, br, x.right())
 }
 
-// child is a child of a node that may be nil, a subtree of blanks.
-func (n *node) child(left bool) *node {
-	switch {
-	case n == nil:
-		return nil
-	case left:
-		return n.left
-	default:
-		return n.right
+// sameSubtree reports whether two subtrees at one place hold the same: they are
+// shared, or have one tree hash.
+func sameSubtree(a, b *node, nh int) bool {
+	if a == b || a.resolutionSize() == 0 && b.resolutionSize() == 0 {
+		return true
 	}
+	return a != nil && b != nil && a.data[:nh] == b.data[:nh]
 }
 
 // SupportsExtension tells whether a client with these capabilities supports an

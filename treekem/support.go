@@ -25,6 +25,8 @@ type supportSet struct {
 	credentialsUsed, extensionsUsed codeSet
 }
 
+func makeSupport(set supportSet) Support { return Support{unique.Make(set)} }
+
 func (s Support) set() supportSet {
 	if s == (Support{}) {
 		return supportSet{}
@@ -34,7 +36,7 @@ func (s Support) set() supportSet {
 
 // supportOf returns the support of the one member with this leaf.
 func supportOf(v *leafView) Support {
-	return Support{unique.Make(supportSet{
+	return makeSupport(supportSet{
 		versions:        sortedCodes(v.versions),
 		suites:          sortedCodes(v.suites),
 		extensions:      sortedCodes(v.extensionTypes),
@@ -42,7 +44,7 @@ func supportOf(v *leafView) Support {
 		credentials:     sortedCodes(v.credentialTypes),
 		credentialsUsed: codeSet(v.credentialType),
 		extensionsUsed:  sortedCodes(v.usedExtensions()),
-	})}
+	})
 }
 
 // A supportMemo remembers supportOf, for a worker that reads many leaves: most
@@ -80,7 +82,7 @@ func combine(a, b Support) Support {
 		return b
 	}
 	x, y := a.h.Value(), b.h.Value()
-	return Support{unique.Make(supportSet{
+	return makeSupport(supportSet{
 		versions:        intersection(x.versions, y.versions),
 		suites:          intersection(x.suites, y.suites),
 		extensions:      intersection(x.extensions, y.extensions),
@@ -88,7 +90,7 @@ func combine(a, b Support) Support {
 		credentials:     intersection(x.credentials, y.credentials),
 		credentialsUsed: union(x.credentialsUsed, y.credentialsUsed),
 		extensionsUsed:  union(x.extensionsUsed, y.extensionsUsed),
-	})}
+	})
 }
 
 // SupportsVersion reports whether every member supports v.

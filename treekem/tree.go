@@ -17,6 +17,9 @@ type Tree struct {
 	enc    *keyTable // of encryption keys
 	sig    *keyTable // of signature keys
 	blanks *blankHalves
+	// src has the nodes that are not in memory, and the keys that the indices
+	// do not have; nil if there are none.
+	src *source
 }
 
 // NewTree returns the tree of a group with one member (RFC 9420, Section 11).
@@ -46,7 +49,16 @@ func (t *Tree) Members() int { return int(t.root.memberCount()) }
 // Hash returns the tree hash (RFC 9420, Section 7.8).
 func (t *Tree) Hash() []byte { return t.NodeHash(Root(t.width)) }
 
-func (t *Tree) forge() *forge { return newForge(t.suite, t.blanks) }
+func (t *Tree) forge() *forge {
+	f := newForge(t.suite, t.blanks)
+	f.src = t.src
+	return f
+}
+
+// with returns a tree that has yet to get its root and indices.
+func (t *Tree) with(width uint32) *Tree {
+	return &Tree{suite: t.suite, width: width, blanks: t.blanks, src: t.src}
+}
 
 // nodeAt returns the node at x, nil if it is in a small subtree of blanks or
 // outside the tree.
@@ -56,10 +68,11 @@ func (t *Tree) nodeAt(x NodeIndex) *node {
 	}
 	n, y := t.root, Root(t.width)
 	for y != x && n != nil {
+		left, right := n.kids(y, t.src)
 		if x < y {
-			n, y = n.left, y.left()
+			n, y = left, y.left()
 		} else {
-			n, y = n.right, y.right()
+			n, y = right, y.right()
 		}
 	}
 	return n
@@ -76,7 +89,7 @@ func (t *Tree) upward(i mls.LeafIndex) []string {
 	nh := t.suite.HashSize()
 	n, x := t.root, Root(t.width)
 	raws := make([]string, x.Level()+1)
-	for ; n != nil; n, x = n.toward(x, i) {
+	for ; n != nil; n, x = n.toward(x, i, t.src) {
 		raws[x.Level()] = n.raw(nh)
 		if x.IsLeaf() {
 			break
@@ -86,11 +99,12 @@ func (t *Tree) upward(i mls.LeafIndex) []string {
 }
 
 // toward returns the child of parent node n at x that is above leaf i.
-func (n *node) toward(x NodeIndex, i mls.LeafIndex) (*node, NodeIndex) {
+func (n *node) toward(x NodeIndex, i mls.LeafIndex, src *source) (*node, NodeIndex) {
+	left, right := n.kids(x, src)
 	if LeafNodeIndex(i) < x {
-		return n.left, x.left()
+		return left, x.left()
 	}
-	return n.right, x.right()
+	return right, x.right()
 }
 
 func (t *Tree) leafAt(i mls.LeafIndex) string {
@@ -172,6 +186,21 @@ func (t *Tree) EncryptionKey(x NodeIndex) (mls.HPKEPublicKey, bool) {
 	return mls.HPKEPublicKey(encryptionKeyIn(raw)), true
 }
 
+// Err returns the error that kept a part of a stored tree from being read, nil
+// if there was none. From then on the parts that are not in memory look blank,
+// in this tree and in all that come from the same store: what any of them was
+// asked since counts for nothing. Methods that return an error check for it.
+func (t *Tree) Err() error { return t.src.Err() }
+
+// sure returns err, but for what could not be read, which comes first: it is
+// why err may be wrong.
+func (t *Tree) sure(err error) error {
+	if failed := t.Err(); failed != nil {
+		return failed
+	}
+	return err
+}
+
 // Leaves yields the members by ascending leaf index.
 func (t *Tree) Leaves() iter.Seq2[mls.LeafIndex, *LeafNode] {
 	return func(yield func(mls.LeafIndex, *LeafNode) bool) {
@@ -186,45 +215,48 @@ func (t *Tree) Leaves() iter.Seq2[mls.LeafIndex, *LeafNode] {
 // leafNodes yields the nodes of the leaves that are not blank, in order.
 func (t *Tree) leafNodes() iter.Seq2[mls.LeafIndex, *node] {
 	return func(yield func(mls.LeafIndex, *node) bool) {
-		eachLeaf(t.root, Root(t.width), yield)
+		t.src.eachLeaf(t.root, Root(t.width), yield)
 	}
 }
 
-func eachLeaf(n *node, x NodeIndex, yield func(mls.LeafIndex, *node) bool) bool {
+func (s *source) eachLeaf(n *node, x NodeIndex, yield func(mls.LeafIndex, *node) bool) bool {
 	if n.memberCount() == 0 {
 		return true
 	}
 	if x.IsLeaf() {
 		return yield(x.Leaf(), n)
 	}
-	return eachLeaf(n.left, x.left(), yield) && eachLeaf(n.right, x.right(), yield)
+	left, right := n.kids(x, s)
+	return s.eachLeaf(left, x.left(), yield) && s.eachLeaf(right, x.right(), yield)
 }
 
 // lastMember returns the rightmost leaf below n that is not blank; n has one.
-func lastMember(n *node, x NodeIndex) mls.LeafIndex {
+func (s *source) lastMember(n *node, x NodeIndex) mls.LeafIndex {
 	for !x.IsLeaf() {
-		if n.right.memberCount() > 0 {
-			n, x = n.right, x.right()
+		left, right := n.kids(x, s)
+		if right.memberCount() > 0 {
+			n, x = right, x.right()
 		} else {
-			n, x = n.left, x.left()
+			n, x = left, x.left()
 		}
 	}
 	return x.Leaf()
 }
 
 // nextBlank returns the first blank leaf below n that is not before from.
-func nextBlank(n *node, x NodeIndex, from uint64) (mls.LeafIndex, bool) {
+func (s *source) nextBlank(n *node, x NodeIndex, from uint64) (mls.LeafIndex, bool) {
 	first, end := x.leaves()
 	if end <= from || n.memberCount() == x.capacity() {
 		return 0, false
 	}
-	if n == nil || x.IsLeaf() {
+	if n.memberCount() == 0 {
 		return mls.LeafIndex(max(first, from)), true
 	}
-	if i, ok := nextBlank(n.left, x.left(), from); ok {
+	left, right := n.kids(x, s)
+	if i, ok := s.nextBlank(left, x.left(), from); ok {
 		return i, true
 	}
-	return nextBlank(n.right, x.right(), from)
+	return s.nextBlank(right, x.right(), from)
 }
 
 // EveryMember returns what every member supports and which types some member
@@ -238,7 +270,7 @@ func (t *Tree) EveryMember() Support {
 
 // FindSignatureKey returns the leaf of the member with a signature key.
 func (t *Tree) FindSignatureKey(key mls.SignaturePublicKey) (mls.LeafIndex, bool) {
-	x, ok := t.sig.find(string(key), func(x NodeIndex) bool { return t.hasSignatureKey(x, string(key)) })
+	x, ok := t.findKey(signatureKeys, string(key), func(x NodeIndex) bool { return t.hasSignatureKey(x, string(key)) })
 	return x.Leaf(), ok
 }
 
@@ -248,7 +280,7 @@ func (t *Tree) FindEncryptionKey(key mls.HPKEPublicKey) (NodeIndex, bool) {
 }
 
 func (t *Tree) findEncryptionKey(key string) (NodeIndex, bool) {
-	return t.enc.find(key, func(x NodeIndex) bool { return t.hasEncryptionKey(x, key) })
+	return t.findKey(encryptionKeys, key, func(x NodeIndex) bool { return t.hasEncryptionKey(x, key) })
 }
 
 func (t *Tree) hasEncryptionKey(x NodeIndex, key string) bool {
@@ -257,8 +289,24 @@ func (t *Tree) hasEncryptionKey(x NodeIndex, key string) bool {
 }
 
 func (t *Tree) hasSignatureKey(x NodeIndex, key string) bool {
-	raw := t.rawAt(x)
+	raw := t.leafAt(x.Leaf())
 	return raw != "" && signatureKeyIn(raw) == key
+}
+
+// findKey looks into the table of keys and then into the store, both of which
+// may name nodes that had the key once.
+func (t *Tree) findKey(kind keyKind, key string, match func(NodeIndex) bool) (NodeIndex, bool) {
+	if x, ok := t.table(kind).find(key, match); ok {
+		return x, true
+	}
+	return t.src.find(kind, key, match)
+}
+
+func (t *Tree) table(kind keyKind) *keyTable {
+	if kind == signatureKeys {
+		return t.sig
+	}
+	return t.enc
 }
 
 // FindLeaf returns the leaf with exactly this leaf node, as a joiner looks for
@@ -285,26 +333,35 @@ func (t *Tree) FindLeaf(l *LeafNode) (mls.LeafIndex, bool) {
 //
 //	optional<Node> ratchet_tree<V>;
 func (t *Tree) Bytes() ([]byte, error) {
-	w := treeWriter{nh: t.suite.HashSize(), last: LeafNodeIndex(lastMember(t.root, Root(t.width)))}
-	w.grow(t.root)
+	w := treeWriter{nh: t.suite.HashSize(), src: t.src, last: LeafNodeIndex(t.src.lastMember(t.root, Root(t.width)))}
+	w.grow(t.root, Root(t.width))
 	w.b.Vector(func(*wire.Builder) { w.subtree(t.root, Root(t.width)) })
+	if err := t.Err(); err != nil {
+		return nil, err
+	}
 	return w.b.Bytes()
 }
 
 type treeWriter struct {
 	b    wire.Builder
 	nh   int
+	src  *source
 	last NodeIndex // blanks after it are left out
 }
 
 // grow makes room for the whole encoding.
-func (w *treeWriter) grow(n *node) { w.b.Grow(w.size(n) + 2*int(w.last) + 8) }
+func (w *treeWriter) grow(n *node, x NodeIndex) { w.b.Grow(w.size(n, x) + 2*int(w.last) + 8) }
 
-func (w *treeWriter) size(n *node) int {
+func (w *treeWriter) size(n *node, x NodeIndex) int {
 	if n.resolutionSize() == 0 {
 		return 0
 	}
-	return len(n.data) - w.nh + w.size(n.left) + w.size(n.right)
+	size := len(n.data) - w.nh
+	if !x.IsLeaf() {
+		left, right := n.kids(x, w.src)
+		size += w.size(left, x.left()) + w.size(right, x.right())
+	}
+	return size
 }
 
 func (w *treeWriter) subtree(n *node, x NodeIndex) {
@@ -316,13 +373,14 @@ func (w *treeWriter) subtree(n *node, x NodeIndex) {
 		w.node(n, nodeTypeLeaf)
 		return
 	}
-	w.subtree(n.left, x.left())
+	left, right := n.kids(x, w.src)
+	w.subtree(left, x.left())
 	if raw := n.raw(w.nh); raw != "" {
 		w.node(n, nodeTypeParent)
 	} else if x <= w.last {
 		w.b.Optional(false)
 	}
-	w.subtree(n.right, x.right())
+	w.subtree(right, x.right())
 }
 
 func (w *treeWriter) node(n *node, nodeType uint8) {

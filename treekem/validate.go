@@ -29,12 +29,12 @@ type ValidateOptions struct {
 // that is leftmost in the tree, leaves first.
 func (t *Tree) Validate(groupID []byte, opt ValidateOptions) error {
 	if err := t.validateLeaves(groupID, opt); err != nil {
-		return err
+		return t.sure(err)
 	}
 	if err := t.checkAgreement(nil); err != nil {
 		return err
 	}
-	return t.validateParents()
+	return t.sure(t.validateParents())
 }
 
 // leafChunk is how many leaves a worker takes at a time: verifying one takes
@@ -117,24 +117,35 @@ func (t *Tree) checkAgreement(changed []mls.LeafIndex) error {
 		}
 	}
 	for _, i := range changed {
-		own := t.nodeAt(LeafNodeIndex(i)).support
+		own := t.supportAt(i)
 		if !own.set().credentials.hasAll(all.set().credentialsUsed) {
 			// RFC 9420, Section 7.3: a leaf supports all credential types that
 			// other members use.
-			return mls.InvalidAt(t.culprit(i), "7.3", "credentials-in-use",
-				"leaf %d does not support all credential types in use", i)
+			return t.sure(mls.InvalidAt(t.culprit(i), "7.3", "credentials-in-use",
+				"leaf %d does not support all credential types in use", i))
 		}
 	}
 	for _, i := range changed {
-		own := t.nodeAt(LeafNodeIndex(i)).support
+		own := t.supportAt(i)
 		if !all.set().credentials.hasAll(own.set().credentialsUsed) {
 			// RFC 9420, Section 7.3: a leaf's credential type is supported by
 			// all members.
-			return mls.InvalidAt(t.culprit(i), "7.3", "credential-type-unsupported",
-				"leaf %d uses a credential type that not all members support", i)
+			return t.sure(mls.InvalidAt(t.culprit(i), "7.3", "credential-type-unsupported",
+				"leaf %d uses a credential type that not all members support", i))
 		}
 	}
+	if err := t.Err(); err != nil {
+		return err
+	}
 	panic("mls: internal error: members disagree on credential types without a culprit")
+}
+
+// supportAt returns the support of the member at leaf i.
+func (t *Tree) supportAt(i mls.LeafIndex) Support {
+	if n := t.nodeAt(LeafNodeIndex(i)); n != nil {
+		return n.support
+	}
+	return Support{}
 }
 
 // CheckRequired checks that every member supports what a required_capabilities
@@ -147,9 +158,12 @@ func (t *Tree) CheckRequired(req RequiredCapabilities) error {
 	for i, n := range t.leafNodes() {
 		if !n.support.satisfies(&req) {
 			// RFC 9420, Section 11.1: all members support what is required.
-			return mls.InvalidAt(t.culprit(i), "11.1", "required-capabilities",
-				"leaf %d does not support all required capabilities", i)
+			return t.sure(mls.InvalidAt(t.culprit(i), "11.1", "required-capabilities",
+				"leaf %d does not support all required capabilities", i))
 		}
+	}
+	if err := t.Err(); err != nil {
+		return err
 	}
 	panic("mls: internal error: required capabilities unsupported without a culprit")
 }

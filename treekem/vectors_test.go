@@ -293,7 +293,7 @@ func checkPathSecret(t *testing.T, p *Private, after *Tree, sender mls.LeafIndex
 		if s.x != commonAncestor(sender, p.leaf) {
 			continue
 		}
-		secret, err := p.decrypt(&s, &path.Nodes[k], context, nil)
+		secret, err := p.decrypt(after.reading(), &s, &path.Nodes[k], context, nil)
 		if err != nil || !bytes.Equal(secret.UnsafeBytes(), want) {
 			t.Errorf("leaf %d: path secret of %d differs: %v", p.leaf, sender, err)
 		}
