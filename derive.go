@@ -76,30 +76,19 @@ func appendLabel(p []byte, prefix, label string) []byte {
 	return append(p, label...)
 }
 
-// encodeLabelled writes the structure that signatures and encryptions are over
-// (RFC 9420, Sections 5.1.2 and 5.1.3), which differ in names only.
+// withLabelled calls use with the structure that signatures and encryptions are
+// over (RFC 9420, Sections 5.1.2 and 5.1.3), which differ in names only. It is
+// gone afterwards. The content is no longer than a vector can be.
 //
 //	struct {
 //	    opaque label<V> = "MLS 1.0 " + Label;
 //	    opaque content<V> = Content;
 //	} SignContent;
-func encodeLabelled(b *wire.Builder, label string, content []byte) {
-	var buf [64]byte
-	b.Raw(appendLabel(buf[:0], labelPrefix, label))
-	b.Opaque(content)
-}
-
-// labelled returns it, for content that is no longer than a vector can be.
-func labelled(label string, content []byte) []byte {
-	b := wire.NewBuilder(make([]byte, 0, labelledSize(label, content)))
-	encodeLabelled(b, label, content)
-	p, err := b.Bytes()
-	if err != nil {
-		panic("mls: internal error: " + err.Error())
-	}
-	return p
-}
-
-func labelledSize(label string, content []byte) int {
-	return 4 + len(labelPrefix) + len(label) + 4 + len(content)
+func withLabelled(label string, content []byte, use func([]byte) error) error {
+	return wire.WithScratch(len(labelPrefix)+len(label)+len(content)+8, func(b *wire.Builder) error {
+		var buf [64]byte
+		b.Raw(appendLabel(buf[:0], labelPrefix, label))
+		b.Opaque(content)
+		return nil
+	}, use)
 }

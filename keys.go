@@ -108,7 +108,8 @@ type Signer interface {
 	// Public returns the public key, which the caller must not change.
 	Public() SignaturePublicKey
 	// Sign returns the signature of the suite's scheme over message, which
-	// already has the label of RFC 9420, Section 5.1.2 in it.
+	// already has the label of RFC 9420, Section 5.1.2 in it. It must not keep
+	// message, whose memory is used again.
 	Sign(message []byte) ([]byte, error)
 }
 

@@ -56,16 +56,25 @@ func invalidHPKEKey(err error) error {
 // EncryptWithLabel encrypts plaintext to pub (RFC 9420, Section 5.1.3). A pub
 // that is no public key is a [*RuleError].
 func (s *Suite) EncryptWithLabel(pub HPKEPublicKey, label string, context, plaintext []byte) (HPKECiphertext, error) {
-	enc, ciphertext, err := s.hpke.seal(pub, labelled(label, context), plaintext)
+	var c HPKECiphertext
+	err := withLabelled(label, context, func(info []byte) (err error) {
+		c.KEMOutput, c.Ciphertext, err = s.hpke.seal(pub, info, plaintext)
+		return err
+	})
 	if err != nil {
 		return HPKECiphertext{}, invalidHPKEKey(err)
 	}
-	return HPKECiphertext{enc, ciphertext}, nil
+	return c, nil
 }
 
 // DecryptWithLabel decrypts what EncryptWithLabel made, or returns [ErrAuth].
 func (s *Suite) DecryptWithLabel(priv *HPKEPrivateKey, label string, context []byte, ct HPKECiphertext) ([]byte, error) {
-	plaintext, err := s.hpke.open(priv.key(), labelled(label, context), ct.KEMOutput, ct.Ciphertext)
+	key := priv.key()
+	var plaintext []byte
+	err := withLabelled(label, context, func(info []byte) (err error) {
+		plaintext, err = s.hpke.open(key, info, ct.KEMOutput, ct.Ciphertext)
+		return err
+	})
 	if err != nil {
 		return nil, ErrAuth
 	}
@@ -101,7 +110,12 @@ func (s *Suite) SignWithLabel(signer Signer, label string, content []byte) ([]by
 	if len(content) > wire.MaxVector {
 		return nil, fmt.Errorf("mls: %d bytes are more than can be signed", len(content))
 	}
-	return signer.Sign(labelled(label, content))
+	var signature []byte
+	err := withLabelled(label, content, func(signed []byte) (err error) {
+		signature, err = signer.Sign(signed)
+		return err
+	})
+	return signature, err
 }
 
 // VerifyWithLabel returns [ErrAuth] unless signature is pub's over content
@@ -112,10 +126,7 @@ func (s *Suite) VerifyWithLabel(pub SignaturePublicKey, label string, content, s
 	if len(content) > wire.MaxVector {
 		return ErrAuth
 	}
-	return wire.WithScratch(labelledSize(label, content), func(b *wire.Builder) error {
-		encodeLabelled(b, label, content)
-		return nil
-	}, func(signed []byte) error {
+	return withLabelled(label, content, func(signed []byte) error {
 		if !s.signature.verify(pub, signed, signature) {
 			return ErrAuth
 		}
