@@ -8,6 +8,7 @@ import (
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/internal/parallel"
 	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
@@ -124,6 +125,8 @@ type checker struct {
 	// reinitOrBranch admits the PSK of a reinitialization or a branch, in the
 	// commit that sets up the new group.
 	reinitOrBranch bool
+	// verified is what came of the key packages that were verified ahead.
+	verified map[*treekem.KeyPackage]error
 }
 
 func (v *view) checker(cfg *Config, own bool) *checker {
@@ -189,7 +192,11 @@ func (k *checker) add(kp *treekem.KeyPackage, index int) error {
 	if kp.CipherSuite != k.context.CipherSuite {
 		return mls.InvalidAt(who, "10.1", "cipher-suite", "key package for %v in a group of %v", kp.CipherSuite, k.context.CipherSuite)
 	}
-	if err := kp.Verify(k.suite, k.now, k.allowExpired()); err != nil {
+	err, ok := k.verified[kp]
+	if !ok {
+		err = kp.Verify(k.suite, k.now, k.allowExpired())
+	}
+	if err != nil {
 		return blame(err, who)
 	}
 	if err := k.lifetime(&kp.LeafNode, who); err != nil {
@@ -330,11 +337,12 @@ func blame(err error, who mls.Culprit) error {
 // regular validates the list of a commit by a member (RFC 9420, Section 12.2).
 func (k *checker) regular(list []*proposal, committer mls.LeafIndex) error {
 	seen := listState{touched: make(map[mls.LeafIndex]mls.ProposalType)}
+	k.verifyAdds(list)
 	for i, p := range list {
 		if err := seen.add(p, i, committer); err != nil {
 			return err
 		}
-		if p.ref == nil || k.own {
+		if k.unchecked(p) {
 			if err := k.one(p, i); err != nil {
 				return err
 			}
@@ -344,6 +352,36 @@ func (k *checker) regular(list []*proposal, committer mls.LeafIndex) error {
 		return mls.Invalid("12.2", "reinit-with-others", "a ReInit among %d proposals", len(list))
 	}
 	return k.adds(list, seen.touched)
+}
+
+// unchecked tells whether a proposal of a list is still to be validated by
+// itself: those that were received were, but not as what we send.
+func (k *checker) unchecked(p *proposal) bool { return p.ref == nil || k.own }
+
+// verifyAdds verifies the key packages of a list on all cores, up to the first
+// one that fails: whoever reads the list in order gets no further.
+func (k *checker) verifyAdds(list []*proposal) {
+	var kps []*treekem.KeyPackage
+	for _, p := range list {
+		if p.body.Type == mls.ProposalAdd && k.unchecked(p) {
+			kps = append(kps, &p.body.Add.KeyPackage)
+		}
+	}
+	if len(kps) < 2 {
+		return
+	}
+	errs := make([]error, len(kps))
+	_ = parallel.Each(len(kps), 1, func(i int) error {
+		errs[i] = kps[i].Verify(k.suite, k.now, k.allowExpired())
+		return errs[i]
+	})
+	k.verified = make(map[*treekem.KeyPackage]error, len(kps))
+	for i, kp := range kps {
+		k.verified[kp] = errs[i]
+		if errs[i] != nil {
+			return
+		}
+	}
 }
 
 // listState is what Section 12.2 has to remember while it reads a list.

@@ -32,7 +32,7 @@ func (g *Group) selectReferences(values []*proposal) []*proposal {
 		}
 	}
 	slices.Reverse(picked)
-	if g.holds(values) {
+	if len(picked) > 0 && g.holds(values) {
 		picked = g.widest(nil, picked, values)
 	}
 	if len(picked) == 0 && len(values) == 0 {
