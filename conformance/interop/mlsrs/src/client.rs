@@ -8,8 +8,8 @@ use crate::outside::Outsider;
 use crate::succession::Suspended;
 use crate::wire::*;
 
-/// The version is that of Cargo.toml.
-const NAME: &str = "mls-rs 0.57.0";
+/// The version is that of Cargo.lock.
+const NAME: &str = concat!("mls-rs ", env!("MLS_RS_VERSION"));
 
 /// What a handle stands for.
 pub enum Thing {

@@ -1,9 +1,11 @@
 //! The gRPC service: each call is a method of Client.
-use std::sync::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use tonic::{Request, Response, Status};
 
 use crate::client::Client;
+use crate::failure::Result;
 use crate::wire::mls_client_server::MlsClient;
 use crate::wire::*;
 
@@ -13,6 +15,15 @@ impl Service {
     pub fn new() -> Service {
         Service(Mutex::new(Client::default()))
     }
+
+    /// Answers a call. A panic is the failure of that call alone.
+    fn answer<T>(&self, call: impl FnOnce(&mut Client) -> Result<T>) -> std::result::Result<Response<T>, Status> {
+        let mut client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match catch_unwind(AssertUnwindSafe(|| call(&mut client))) {
+            Ok(answer) => Ok(Response::new(answer?)),
+            Err(_) => Err(Status::internal("mls-rs panics: standard error has the text")),
+        }
+    }
 }
 
 macro_rules! serve {
@@ -20,9 +31,11 @@ macro_rules! serve {
         #[tonic::async_trait]
         impl MlsClient for Service {
             $(
-                async fn $call(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
-                    let mut client = self.0.lock().map_err(|_| Status::internal("an earlier call panicked"))?;
-                    Ok(Response::new(client.$call(request.into_inner())?))
+                async fn $call(
+                    &self,
+                    request: Request<$request>,
+                ) -> std::result::Result<Response<$response>, Status> {
+                    self.answer(|client| client.$call(request.into_inner()))
                 }
             )*
         }
