@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/sim/bench"
 )
 
@@ -23,6 +24,7 @@ func (a *app) benchCommand() *cobra.Command {
 	var members, suite string
 	var cfg bench.Config
 	var out benchOutput
+	var suites bool
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure what group operations cost, beside their floor",
@@ -47,12 +49,18 @@ compares like with like.
 
 --plot draws time against the number of members, the floor dashed. --report writes
 a page with the plots beside it: all operations, in full trees up to --members and
-in the others up to 16384 members, which takes some minutes. A million members are
+in the others up to 16384 members, which takes some minutes.
+
+--suites measures all suites instead, in full trees of 1024 members or the one size
+given: the bytes of commits, key packages, Welcomes and messages, and the times to
+make, process, join, protect and unprotect. --report then puts the table in its place
+in a page that has one. A million members are
 possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 		Example: `  mls bench
   mls bench --members 4..65536 --ops process-far,process-near --plot process.svg
   mls bench --members 1024 --tree full,blank,history --json
-  mls bench --report docs/performance.md`,
+  mls bench --report docs/performance.md
+  mls bench --suites --report docs/suites.md`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&members, "members", "16,1024,16384", "group `sizes`: a list, or FROM..TO quadrupling")
@@ -63,13 +71,20 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 	flags.BoolVar(&out.json, "json", false, "print JSON")
 	flags.StringVar(&out.plot, "plot", "", "write a plot to this `file`, an SVG")
 	flags.StringVar(&out.report, "report", "", "write a page to this `file`, in Markdown, and its plots beside it")
+	flags.BoolVar(&suites, "suites", false, "measure all cipher suites, in groups of one size")
 	cmd.MarkFlagsMutuallyExclusive("report", "plot")
 	cmd.MarkFlagsMutuallyExclusive("report", "tree")
 	cmd.MarkFlagsMutuallyExclusive("report", "ops")
 	suiteFlag(cmd, &suite)
+	for _, other := range []string{"suite", "ops", "tree", "plot"} {
+		cmd.MarkFlagsMutuallyExclusive("suites", other)
+	}
 	cmd.RegisterFlagCompletionFunc("ops", cobra.FixedCompletions(bench.Ops(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("tree", cobra.FixedCompletions(bench.Trees(), cobra.ShellCompDirectiveNoFileComp))
 	return verb(cmd, func([]string) error {
+		if suites {
+			return a.benchSuites(cmd, cfg, members, out)
+		}
 		var err error
 		if cfg.Suite, err = parseSuite(cmd, suite); err != nil {
 			return err
@@ -91,6 +106,61 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 		}
 		return a.bench(cfg, out)
 	})
+}
+
+// benchSuites measures all suites.
+func (a *app) benchSuites(cmd *cobra.Command, cfg bench.Config, members string, out benchOutput) error {
+	command := "mls bench --suites"
+	if out.report != "" {
+		command += " --report " + shownPath(out.report)
+	}
+	if !cmd.Flags().Changed("members") {
+		members = "1024"
+	} else {
+		command += " --members " + members
+	}
+	var err error
+	if cfg.Members, err = parseBenchSizes(members); err != nil {
+		return usagef(cmd, "--members: %v", err)
+	}
+	if len(cfg.Members) != 1 {
+		return usagef(cmd, "--suites: --members is one size")
+	}
+	if err := checkBench(cmd, &cfg); err != nil {
+		return err
+	}
+	var page []byte
+	if out.report != "" { // looked at first, for the run takes minutes
+		if page, err = os.ReadFile(out.report); err != nil {
+			return err
+		}
+		if !bench.HasSuites(page) {
+			return usagef(cmd, "--report: %s has no place for the table", out.report)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	show := a.newProgress()
+	cfg.Progress = show.update
+	results, err := bench.RunSuites(ctx, cfg, mls.Suites())
+	show.done()
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	if err == nil && page != nil {
+		if page, err = bench.ReplaceSuites(page, results, command); err == nil {
+			err = os.WriteFile(out.report, page, 0o644)
+		}
+	}
+	if out.json {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return errors.Join(err, e.Encode(results))
+	}
+	if len(results) > 0 {
+		err = errors.Join(err, bench.WriteSuites(a.stdout, results))
+	}
+	return err
 }
 
 // shownPath is a file's name as a page may show it: without where on a machine it is.
