@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/bits"
+	"sync"
 	"time"
 
 	"github.com/treekem/mls"
@@ -23,7 +24,11 @@ const (
 )
 
 // capabilities are those of all simulated members, as of clients of one make.
-var capabilities = treekem.DefaultCapabilities()
+// They name all suites, so they are made when a program may look at those.
+var capabilities = sync.OnceValue(func() *treekem.Capabilities {
+	c := treekem.DefaultCapabilities()
+	return &c
+})
 
 // lifetime is that of the simulated members' key packages.
 func lifetime() treekem.Lifetime {
@@ -110,7 +115,7 @@ func credential(i int) treekem.Credential {
 func (b *scenarioBuilder) full() (*treekem.Tree, []*treekem.Private, error) {
 	members := make([]treekem.BuildMember, len(b.signers))
 	for i := range members {
-		members[i] = treekem.BuildMember{Credential: credential(i), Signer: b.signers[i], Capabilities: &capabilities}
+		members[i] = treekem.BuildMember{Credential: credential(i), Signer: b.signers[i], Capabilities: capabilities()}
 	}
 	tree, keys, err := treekem.BuildFull(b.cfg.Suite, members, b.groupID)
 	if err != nil {
@@ -146,7 +151,7 @@ func (b *scenarioBuilder) blank() (*treekem.Tree, []*treekem.Private, error) {
 		}
 		leaves[i] = &treekem.LeafNode{
 			EncryptionKey: keys[i].Public(), SignatureKey: b.signers[i].Public(), Credential: credential(i),
-			Capabilities: capabilities, Source: treekem.SourceKeyPackage, Lifetime: valid,
+			Capabilities: *capabilities(), Source: treekem.SourceKeyPackage, Lifetime: valid,
 		}
 		return leaves[i].Sign(b.cfg.Suite, b.signers[i], nil, 0)
 	})

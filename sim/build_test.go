@@ -30,7 +30,7 @@ func played(t *testing.T, n int, full bool) []*member {
 		t.Fatal(err)
 	}
 	first, err := group.New(groupConfig(), w.suite, group.CreateOptions{GroupID: []byte("simulation"), Identity: group.Identity{
-		Credential: treekem.BasicCredential([]byte("member 000000000")), Signer: signer, Capabilities: &capabilities,
+		Credential: treekem.BasicCredential([]byte("member 000000000")), Signer: signer, Capabilities: capabilities(),
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -110,7 +110,7 @@ func (w *world) newcomer() (*newcomer, error) {
 	w.names++
 	kp, private, err := treekem.NewKeyPackage(w.suite, treekem.KeyPackageOptions{
 		Credential: treekem.BasicCredential(fmt.Appendf(nil, "latecomer %d", w.names)),
-		Signer:     signer, Lifetime: lifetime(), Capabilities: &capabilities,
+		Signer:     signer, Lifetime: lifetime(), Capabilities: capabilities(),
 	})
 	return &newcomer{kp, private}, err
 }

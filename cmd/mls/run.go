@@ -25,6 +25,7 @@ type app struct {
 
 	dir            string // --dir: the state directory
 	passphraseFile string // --passphrase-file: what opens an encrypted store
+	codePoints     string // --code-points: the numbers of cipher suites
 	stdinTaken     bool   // standard input was read already
 }
 
@@ -92,6 +93,7 @@ command line is wrong.`,
 	root.PersistentFlags().StringVar(&a.dir, "dir", defaultDir(), "state `directory` (default .mls, or $MLS_DIR)")
 	root.PersistentFlags().Lookup("dir").DefValue = ""
 	root.PersistentFlags().StringVar(&a.passphraseFile, "passphrase-file", "", "`file` with the passphrase of an encrypted store, - for standard input; a newline at its end is not part of it (or the passphrase in $MLS_PASSPHRASE)")
+	a.codePointsFlag(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd, "%v", err)
 	})

@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ROOT", root)
 			e.Setenv("MLS_DIR", "") // whatever the caller's says
 			e.Setenv(passphraseEnv, "")
+			e.Setenv(codePointsEnv, "")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"flip": flip, "mode": mode},
