@@ -12,13 +12,14 @@ import (
 
 	"github.com/treekem/mls/group"
 	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/treekem"
 )
 
 // Check reads the whole store of a client and lists what is wrong with it: a
 // record that cannot be read, a tree that is not its group's, something that
 // belongs to nothing. The error is for a store that cannot be read at all.
 func Check(ctx context.Context, s store.Store) (problems []string, err error) {
-	k := &checker{groups: make(map[string]*headRecord), held: make(map[string]uint64), bytes: make(map[string]uint64), identities: make(map[string]bool)}
+	k := &checker{groups: make(map[string]*headRecord), held: make(map[string]uint64), nodes: make(map[string][][]byte), bytes: make(map[string]uint64), identities: make(map[string]bool)}
 	err = s.View(ctx, func(tx store.Reader) error {
 		if err := get(tx, []byte(keyMeta), &k.meta); errors.Is(err, store.ErrNotFound) {
 			return errors.New("client: the store is not a client's")
@@ -49,6 +50,7 @@ type checker struct {
 	groups     map[string]*headRecord // by name
 	held       map[string]uint64
 	bytes      map[string]uint64
+	nodes      map[string][][]byte // names of the records of trees
 	identities map[string]bool
 	problems   []string
 }
@@ -130,7 +132,9 @@ func (k *checker) part(e store.Entry) error {
 	switch {
 	case part == partCore, part == partTree:
 		ok = Status(head.Status) != StatusJoining
-	case part == partPending, part == partPendingTree:
+	case strings.HasPrefix(part, partNodes):
+		k.nodes[name] = append(k.nodes[name], e.Key[len(partKey(name, partNodes)):])
+	case part == partPending, part == partPendingDiff, part == partPendingTree:
 		ok = head.Pending
 	case part == partJoin, part == partJoinTree:
 		ok = head.Joining
@@ -164,11 +168,33 @@ func (k *checker) checkGroups(ctx context.Context, s store.Store) {
 		if err == nil {
 			err = g.load(ctx)
 		}
+		if err == nil {
+			err = g.checkTrees(k.nodes[name])
+		}
 		if err != nil {
 			k.report(key, "%v", err)
 		}
 	}
 	slices.Sort(k.problems)
+}
+
+// checkTrees reads all of a group's trees. names are those of the records of the
+// one in force.
+func (g *Group) checkTrees(names [][]byte) error {
+	if g.stored == nil && len(names) > 0 {
+		return fmt.Errorf("%w: records of a tree that the group does not have", store.ErrCorrupt)
+	}
+	if g.stored != nil {
+		if err := g.stored.Check(slices.Values(names)); err != nil {
+			return fmt.Errorf("the tree: %w", treeFailure(err))
+		}
+	}
+	if g.pending != nil {
+		if err := g.pending.staged.Tree().CheckAggregates(); err != nil {
+			return fmt.Errorf("the tree of the pending commit: %w", treeFailure(err))
+		}
+	}
+	return nil
 }
 
 // Dump prints what a store holds, without anything secret.
@@ -238,6 +264,11 @@ func describe(e store.Entry) (string, error) {
 		var r headRecord
 		err := decode(e.Value, &r)
 		return fmt.Sprintf("group %x, %v, epoch %d, batch %d, pending: %t, joining: %t, held: %d", r.Group, Status(r.Status), r.Epoch, r.Counter, r.Pending, r.Joining, r.HeldCount), err
+	case strings.HasPrefix(key, keyGroup):
+		_, part, _ := strings.Cut(key[len(keyGroup):], "/")
+		if record, ok := strings.CutPrefix(part, partNodes); ok {
+			return fmt.Sprintf("%s, %d bytes", treekem.DescribeTreeRecord([]byte(record)), len(e.Value)), nil
+		}
 	}
 	return fmt.Sprintf("%d bytes", len(e.Value)), nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 const writeFixturesEnv = "MLS_WRITE_FIXTURES"
 
 var (
-	fixtureVersions = []string{"v1"}
+	fixtureVersions = []string{"v1", "v2"}
 	fixtureTime     = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	fixtureGroup    = []byte("the group of the fixtures")
 	fixturePSK      = []byte("psk")
@@ -62,8 +63,16 @@ func TestWriteFixtures(t *testing.T) {
 		check(t, c.AddPSK(ctx, fixturePSK, mls.NewSecret([]byte("secret of the fixtures"))))
 	}
 	ga := must(a.CreateGroup(ctx, alice, client.GroupOptions{GroupID: fixtureGroup}))(t)
-	add := group.AddProposal(must(framing.Parse(kps[0]))(t).KeyPackage)
-	must(ga.Commit(ctx, group.CommitOptions{Proposals: []framing.Proposal{add}}))(t)
+	adds := []framing.Proposal{group.AddProposal(must(framing.Parse(kps[0]))(t).KeyPackage)}
+	for i := range 30 { // so that the tree has several pages
+		kp, _, err := group.NewKeyPackage(group.Config{Authenticate: group.InsecureAnyCredential, Time: func() time.Time { return fixtureTime }},
+			suite(t), group.KeyPackageOptions{Identity: group.Identity{
+				Credential: treekem.BasicCredential(fmt.Appendf(nil, "member %d", i)), Signer: must(suite(t).GenerateSigner())(t),
+			}})
+		check(t, err)
+		adds = append(adds, group.AddProposal(kp))
+	}
+	must(ga.Commit(ctx, group.CommitOptions{Proposals: adds}))(t)
 	welcome := must(ga.Accept(ctx))(t).Welcome
 	must(b.Receive(ctx, welcome.Message))(t)
 	commit := must(ga.Commit(ctx, group.CommitOptions{Proposals: []framing.Proposal{group.PSKProposal(suite(t), fixturePSK)}}))(t)
@@ -92,6 +101,7 @@ func TestFixtures(t *testing.T) {
 
 func useFixture(t *testing.T, version string) {
 	dir := t.TempDir()
+	stores := map[string]store.Store{}
 	open := func(name string) (*client.Client, *client.Group) {
 		path := filepath.Join(dir, name)
 		check(t, os.WriteFile(path, must(os.ReadFile(filepath.Join("testdata", version+"-"+name+".db")))(t), 0o600))
@@ -100,6 +110,7 @@ func useFixture(t *testing.T, version string) {
 		if problems := must(client.Check(ctx, s))(t); len(problems) > 0 {
 			t.Errorf("%s: %q", name, problems)
 		}
+		stores[name] = s
 		return c, must(c.Group(ctx, fixtureGroup))(t)
 	}
 	a, ga := open("alice")
@@ -129,6 +140,16 @@ func useFixture(t *testing.T, version string) {
 	one, other := must(ga.Info(ctx))(t), must(gb.Info(ctx))(t)
 	if one.Epoch != 2 || !bytes.Equal(one.EpochAuthenticator, other.EpochAuthenticator) {
 		t.Errorf("%+v\n%+v", one, other)
+	}
+	for name, s := range stores {
+		if problems := must(client.Check(ctx, s))(t); len(problems) > 0 {
+			t.Errorf("%s, written to: %q", name, problems)
+		}
+		for key := range records(t, s) {
+			if strings.HasSuffix(key, "/tree") || strings.HasSuffix(key, "/ptree") {
+				t.Errorf("%s still has %s", name, key)
+			}
+		}
 	}
 }
 

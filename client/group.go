@@ -55,8 +55,10 @@ type Group struct {
 	g       *group.Group
 	pending *pending
 	joining *joining
-	// stored is the tree that the store has; nil for none.
-	stored *treekem.Tree
+	// stored is the tree that the store has in records of its own; nil for none.
+	// laid is the one that the next batch writes, if it is another.
+	stored *treekem.Stored
+	laid   *laidTree
 	// replay is set until held messages were looked through after loading.
 	replay bool
 	events []Event
@@ -114,7 +116,12 @@ func (g *Group) locked(ctx context.Context, f func() error) error {
 			return err
 		}
 	}
-	return f()
+	err := f()
+	if failed := g.treeErr(); failed != nil {
+		g.unload()
+		return failed
+	}
+	return err
 }
 
 // load reads the group from the store, unless it is in memory.
@@ -143,16 +150,19 @@ func (g *Group) unload() {
 	if g.joining != nil {
 		g.joining.g.Destroy()
 	}
-	g.loaded, g.g, g.pending, g.joining, g.stored, g.block = false, nil, nil, nil, nil, 0
+	g.loaded, g.g, g.pending, g.joining, g.block = false, nil, nil, nil, 0
+	g.stored, g.laid = nil, nil
 }
 
 // parts are the records of a group.
 type parts struct {
-	head                            headRecord
-	core                            *stateRecord
-	pending                         *pendingRecord
-	join                            *joinRecord
+	head    headRecord
+	core    *stateRecord
+	pending *pendingRecord
+	join    *joinRecord
+	// Trees that are stored whole; nil for those that are not.
 	tree, pendingTree, joiningsTree []byte
+	pendingDiff                     []byte
 }
 
 func (p *parts) read(tx store.Reader, name string) error {
@@ -164,8 +174,10 @@ func (p *parts) read(tx store.Reader, name string) error {
 	var err error
 	if Status(p.head.Status) != StatusJoining {
 		p.core = new(stateRecord)
-		p.tree, err = readState(tx, name, partCore, p.core, partTree)
-		if err != nil {
+		if err := readState(tx, name, partCore, p.core); err != nil {
+			return err
+		}
+		if p.tree, err = getIfThere(tx, partKey(name, partTree)); err != nil {
 			return err
 		}
 		if p.core.Counter != p.head.Counter {
@@ -174,24 +186,30 @@ func (p *parts) read(tx store.Reader, name string) error {
 	}
 	if p.head.Pending {
 		p.pending = new(pendingRecord)
-		if p.pendingTree, err = readState(tx, name, partPending, p.pending, partPendingTree); err != nil {
+		if err := readState(tx, name, partPending, p.pending); err != nil {
 			return err
+		}
+		if p.pendingTree, err = getIfThere(tx, partKey(name, partPendingTree)); err != nil {
+			return err
+		}
+		if p.pendingTree == nil {
+			if p.pendingDiff, err = getRaw(tx, partKey(name, partPendingDiff)); err != nil {
+				return must(err, "the tree of a pending commit")
+			}
 		}
 	}
 	if p.head.Joining {
 		p.join = new(joinRecord)
-		p.joiningsTree, err = readState(tx, name, partJoin, p.join, partJoinTree)
+		if err := readState(tx, name, partJoin, p.join); err != nil {
+			return err
+		}
+		p.joiningsTree, err = getRaw(tx, partKey(name, partJoinTree))
 	}
-	return err
+	return must(err, "the tree of a group")
 }
 
-// readState reads a record and the tree that goes with it.
-func readState(tx store.Reader, name, part string, v any, treePart string) ([]byte, error) {
-	if err := get(tx, partKey(name, part), v); err != nil {
-		return nil, must(err, "the state of a group")
-	}
-	tree, err := getRaw(tx, partKey(name, treePart))
-	return tree, must(err, "the tree of a group")
+func readState(tx store.Reader, name, part string, v any) error {
+	return must(get(tx, partKey(name, part), v), "the state of a group")
 }
 
 // restore makes the group of its records.
@@ -203,30 +221,40 @@ func (g *Group) restore(ctx context.Context, p *parts) error {
 	suite := mls.CipherSuite(p.head.Suite)
 	signers := g.c.signers()
 	cfg := g.c.groupConfig(ctx)
-	var err error
 	if p.core != nil {
-		if g.g, err = g.c.restoreGroup(cfg, suite, p.core, p.tree, signers); err != nil {
+		tree, err := g.restoreTree(suite, p.tree)
+		if err != nil {
 			return err
 		}
-		g.stored = g.g.Tree()
+		if g.g, err = restoreGroup(cfg, p.core, tree, signers); err != nil {
+			return err
+		}
 		if err := g.checkRestored(); err != nil {
 			return err
 		}
 	}
 	if p.pending != nil {
-		tree, err := g.c.parseTree(suite, p.pendingTree)
+		tree, err := g.restorePendingTree(suite, p)
 		if err != nil {
 			return err
 		}
 		g.pending = &pending{record: *p.pending}
-		if g.pending.staged, err = g.g.RestoreStagedApart(p.pending.State.State, tree, signers...); err != nil {
+		g.pending.staged, err = g.g.RestoreStagedApart(p.pending.State.State, tree, signers...)
+		if failed := tree.Err(); failed != nil {
+			return treeFailure(failed)
+		}
+		if err != nil {
 			return damaged(err)
 		}
 		g.pending.record.State = stateRecord{}
 	}
 	if p.join != nil {
 		g.joining = &joining{record: *p.join}
-		if g.joining.g, err = g.c.restoreGroup(cfg, suite, &p.join.State, p.joiningsTree, signers); err != nil {
+		tree, err := g.c.parseTree(suite, p.joiningsTree)
+		if err != nil {
+			return err
+		}
+		if g.joining.g, err = restoreGroup(cfg, &p.join.State, tree, signers); err != nil {
 			return err
 		}
 		g.joining.record.State = stateRecord{}
@@ -234,12 +262,11 @@ func (g *Group) restore(ctx context.Context, p *parts) error {
 	return nil
 }
 
-func (c *Client) restoreGroup(cfg group.Config, suite mls.CipherSuite, r *stateRecord, encoded []byte, signers []mls.Signer) (*group.Group, error) {
-	tree, err := c.parseTree(suite, encoded)
-	if err != nil {
-		return nil, err
-	}
+func restoreGroup(cfg group.Config, r *stateRecord, tree *treekem.Tree, signers []mls.Signer) (*group.Group, error) {
 	g, err := group.RestoreApart(cfg, r.State, tree, signers...)
+	if failed := tree.Err(); failed != nil {
+		return nil, treeFailure(failed)
+	}
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -294,7 +321,6 @@ func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) er
 	head.Pending, head.Joining = g.pending != nil, g.joining != nil
 	head.Suite = uint16(g.current().Suite().ID())
 	var core *stateRecord
-	var tree []byte
 	if g.g != nil {
 		head.Epoch = g.g.Epoch()
 		core = &stateRecord{Counter: head.Counter}
@@ -302,10 +328,8 @@ func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) er
 			return err
 		}
 		defer clear(core.State)
-		if g.stored != g.g.Tree() {
-			if tree, err = g.g.Tree().Bytes(); err != nil {
-				return err
-			}
+		if err = g.layTree(); err != nil {
+			return err
 		}
 	}
 	err = g.c.store.Update(ctx, func(tx store.Writer) error {
@@ -313,10 +337,8 @@ func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) er
 			if err := put(tx, partKey(g.name, partCore), core); err != nil {
 				return err
 			}
-			if tree != nil {
-				if err := putRaw(tx, partKey(g.name, partTree), tree); err != nil {
-					return err
-				}
+			if err := g.laid.write(tx, g.name); err != nil {
+				return err
 			}
 		}
 		if f != nil {
@@ -335,8 +357,8 @@ func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) er
 		return err
 	}
 	g.head = head
-	if g.g != nil {
-		g.stored = g.g.Tree()
+	if g.laid != nil {
+		g.stored, g.laid = g.laid.stored, nil
 	}
 	return nil
 }
@@ -349,7 +371,7 @@ func (c *Client) save(tx store.Writer, id []byte, o Outcome) error {
 	return c.cfg.Save(prefixed{tx}, bytes.Clone(id), o)
 }
 
-// putState writes a saved state and its tree.
+// putState writes a saved state and its tree, or what it changes of the tree.
 func putState(tx store.Writer, name, part string, v any, treePart string, tree []byte) error {
 	if err := put(tx, partKey(name, part), v); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -79,7 +80,7 @@ func (c *Client) enter(ctx context.Context, made *group.Group, outcome Outcome, 
 			if err := deleteAll(tx, partKey(g.name, partHeld), partKey(g.name, partLog)); err != nil {
 				return err
 			}
-			if err := deleteParts(tx, g.name, partPending, partPendingTree, partJoin, partJoinTree); err != nil {
+			if err := deleteParts(tx, g.name, slices.Concat(pendingParts, joinParts)...); err != nil {
 				return err
 			}
 			if f == nil {
@@ -303,7 +304,7 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 	g.g, g.joining, g.pending, g.stored = j.g, nil, nil, nil
 	g.head.Status = uint8(StatusActive)
 	err := g.write(ctx, applied, func(tx store.Writer) error {
-		if err := deleteParts(tx, g.name, partJoin, partJoinTree, partPending, partPendingTree); err != nil {
+		if err := deleteParts(tx, g.name, slices.Concat(pendingParts, joinParts)...); err != nil {
 			return err
 		}
 		if err := g.logMessage(tx, j.g.Epoch()-1, j.record.Message, logOwn); err != nil {

@@ -234,9 +234,9 @@ func (g *Group) Discard(ctx context.Context) error {
 		var entry uint64
 		switch {
 		case g.joining != nil:
-			drop, entry = []string{partJoin, partJoinTree}, g.joining.record.Outbox
+			drop, entry = joinParts, g.joining.record.Outbox
 		case g.pending != nil:
-			drop, entry = []string{partPending, partPendingTree}, g.pending.record.Outbox
+			drop, entry = pendingParts, g.pending.record.Outbox
 		default:
 			return ErrNothingPending
 		}

@@ -12,8 +12,12 @@ import (
 )
 
 // recordVersion is the version of the records: the first byte of each. The rest
-// is deterministic CBOR.
-const recordVersion = 1
+// is deterministic CBOR. Version 1 had a group's tree in one record; a store of
+// that version is read, and its groups become of this one as they are written.
+const (
+	recordVersion      = 2
+	firstRecordVersion = 1
+)
 
 // Keys. GROUP stands for the first 16 bytes of SHA-256 of the group's
 // identifier, in hex.
@@ -26,8 +30,11 @@ const recordVersion = 1
 //	o/NUMBER              an entry of the outbox
 //	h/GROUP               a group: the head
 //	g/GROUP/core          its state without the tree
-//	g/GROUP/tree          the tree
-//	g/GROUP/pend, ptree   a pending commit and its tree
+//	g/GROUP/t/NAME        the tree: see treekem.Stored
+//	g/GROUP/tree          the tree of version 1, whole
+//	g/GROUP/pend          a pending commit
+//	g/GROUP/pdiff         what it changes of the tree
+//	g/GROUP/ptree         its tree of version 1, whole
 //	g/GROUP/join, jtree   a pending external commit of ours and its tree
 //	g/GROUP/f/EPOCH HASH  a message of an epoch to come
 //	g/GROUP/l/EPOCH HASH  a handshake message that was dealt with
@@ -44,13 +51,21 @@ const (
 	keyApplication = "a/"
 
 	partCore        = "core"
+	partNodes       = "t/"
 	partTree        = "tree"
 	partPending     = "pend"
+	partPendingDiff = "pdiff"
 	partPendingTree = "ptree"
 	partJoin        = "join"
 	partJoinTree    = "jtree"
 	partHeld        = "f/"
 	partLog         = "l/"
+)
+
+// What goes when nothing is pending any more.
+var (
+	pendingParts = []string{partPending, partPendingDiff, partPendingTree}
+	joinParts    = []string{partJoin, partJoinTree}
 )
 
 // hashSize is how much of a SHA-256 stands for something in a key.
@@ -196,7 +211,7 @@ func checkVersion(record []byte) error {
 	if len(record) > 0 && record[0] > recordVersion {
 		return fmt.Errorf("%w: a record of version %d, known is %d", store.ErrNewer, record[0], recordVersion)
 	}
-	if len(record) == 0 || record[0] != recordVersion {
+	if len(record) == 0 || record[0] < firstRecordVersion {
 		return fmt.Errorf("%w: a record of no known version", store.ErrCorrupt)
 	}
 	return nil

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -144,7 +145,7 @@ func (g *Group) writePending(ctx context.Context, staged *group.Staged, proposal
 		return nil, err
 	}
 	defer clear(saved)
-	tree, err := staged.Tree().Bytes()
+	diff, err := g.pendingDiff(staged.Tree())
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (g *Group) writePending(ctx context.Context, staged *group.Staged, proposal
 		p.record.Outbox = made.ID
 		record := p.record
 		record.State = stateRecord{State: saved}
-		return putState(tx, g.name, partPending, &record, partPendingTree, tree)
+		return putState(tx, g.name, partPending, &record, partPendingDiff, diff)
 	})
 	return made, err
 }
@@ -249,9 +250,9 @@ func (g *Group) writeMerge(tx store.Writer, m *merge) error {
 	if m.own {
 		kind = logOwn
 	}
-	drop := []string{partPending, partPendingTree}
+	drop := pendingParts
 	if m.lostJoin {
-		drop = append(drop, partJoin, partJoinTree)
+		drop = slices.Concat(pendingParts, joinParts)
 	}
 	if err := deleteParts(tx, g.name, drop...); err != nil {
 		return err

@@ -42,9 +42,13 @@ func (g *Group) Commit(opt CommitOptions) (*Staged, error) {
 	}
 	list, err := g.commitList(&opt)
 	if err != nil {
+		return nil, g.sure(err)
+	}
+	s, err := g.commit(opt, list, g.checker(&g.cfg, true))
+	if err := g.sure(err); err != nil {
 		return nil, err
 	}
-	return g.commit(opt, list, g.checker(&g.cfg, true))
+	return s, nil
 }
 
 // commitList is what the options ask to commit, references first.
@@ -177,6 +181,9 @@ func (m *maker) make() (*Staged, error) {
 		committer: m.sender, leaf: m.t.committer, changes: m.t.changes,
 	}
 	if s.welcome, err = m.welcome(s, joiner, psk); err != nil {
+		return nil, err
+	}
+	if err := next.sure(nil); err != nil {
 		return nil, err
 	}
 	// Last, because it uses up a key of the handshake ratchet.

@@ -84,10 +84,16 @@ func (g *Group) Process(message []byte) (Received, error) {
 	if err != nil {
 		return nil, err
 	}
+	var r Received
 	if m.Public != nil {
-		return g.processPublic(m.Public, message)
+		r, err = g.processPublic(m.Public, message)
+	} else {
+		r, err = g.processPrivate(m.Private, message)
 	}
-	return g.processPrivate(m.Private, message)
+	if err := g.sure(err); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // parse admits the messages that a group can process.
@@ -174,8 +180,8 @@ func (g *Group) processPrivate(m *framing.PrivateMessage, message []byte) (Recei
 		if err := g.authenticate(ac); err != nil {
 			return err
 		}
-		if r, err = g.dispatch(ac, from); err != nil {
-			return err
+		if r, err = g.dispatch(ac, from); g.sure(err) != nil {
+			return g.sure(err)
 		}
 		if ac.Content.ContentType == framing.ContentCommit {
 			return errStaged
@@ -203,6 +209,9 @@ func (g *Group) processPast(m *framing.PrivateMessage, stale *StaleEpoch) (Recei
 		return nil, err
 	}
 	leaf, ok := p.roster.leaf(from.Leaf)
+	if err := p.roster.tree.Err(); err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, mls.Invalid("6.3.2", "sender-leaf", "sender leaf %d held no member in epoch %d", from.Leaf, m.Epoch)
 	}
@@ -266,7 +275,7 @@ func (c *cache) receive(v *view, cfg *Config, ac *framing.AuthenticatedContent) 
 		return nil, err
 	}
 	p := &proposal{body: ac.Content.Proposal, sender: ac.Content.Sender, ref: ref, content: ac}
-	if err := v.checker(cfg, false).one(p, -1); err != nil {
+	if err := v.sure(v.checker(cfg, false).one(p, -1)); err != nil {
 		return nil, err
 	}
 	c.put(p)

@@ -155,7 +155,7 @@ func (g *Group) nextLeaf(id *Identity) (*treekem.LeafNode, mls.Signer, error) {
 	}
 	own, ok := g.tree.Leaf(g.OwnLeaf())
 	if !ok {
-		return nil, nil, mls.ErrRemoved
+		return nil, nil, g.sure(mls.ErrRemoved)
 	}
 	return &treekem.LeafNode{
 		SignatureKey: own.SignatureKey, Credential: own.Credential, Capabilities: own.Capabilities, Extensions: own.Extensions,
@@ -191,7 +191,7 @@ func (g *Group) propose(body framing.Proposal, authenticatedData []byte) ([]byte
 	content := g.content(framing.ContentProposal, bytes.Clone(authenticatedData))
 	content.Proposal = &body
 	p := &proposal{body: &body, sender: content.Sender}
-	if err := g.checker(&g.cfg, true).one(p, -1); err != nil {
+	if err := g.sure(g.checker(&g.cfg, true).one(p, -1)); err != nil {
 		return nil, err
 	}
 	ac, err := framing.Sign(g.suite, g.signer, g.cfg.Handshakes, content, g.contextBytes)

@@ -124,6 +124,9 @@ func (g *Group) save(apart bool) ([]byte, error) {
 		}
 		saved.Past = append(saved.Past, past)
 	}
+	if err := g.sure(nil); err != nil {
+		return nil, err
+	}
 	return state.Marshal(saved)
 }
 
@@ -160,6 +163,9 @@ func saveEpoch(v *view, s *secrets, removed, apart bool) (savedEpoch, error) {
 func (p *pastEpoch) save(tree *treekem.Tree) (savedPast, error) {
 	s := savedPast{Context: p.contextBytes, Epoch: p.number, Width: p.roster.width}
 	changed := p.roster.tree.ChangedLeaves(tree)
+	if err := p.roster.tree.Err(); err != nil {
+		return s, err
+	}
 	for i := range p.roster.differ {
 		changed = append(changed, i)
 	}

@@ -108,7 +108,7 @@ func (g *Group) succeed(cfg Config, suite *mls.Suite, usage keyschedule.Resumpti
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := g.checkSuccessor(usage, s.next); err != nil {
+	if err := g.sure(g.checkSuccessor(usage, s.next)); err != nil {
 		return nil, nil, err
 	}
 	n.cfg.PSK = external
@@ -139,7 +139,7 @@ func (j *joining) checkLink() error {
 	if reinit && (p.reinit == nil || j.link.PSKEpoch != p.context.Epoch) {
 		return noPredecessor(reinit)
 	}
-	return p.checkSuccessor(j.link.Usage, j.view)
+	return p.sure(p.checkSuccessor(j.link.Usage, j.view))
 }
 
 func noPredecessor(reinit bool) error {

@@ -139,6 +139,15 @@ func (v *view) culprit(leaf mls.LeafIndex) mls.Culprit {
 	return c
 }
 
+// sure returns err, but for what could not be read of a tree from a store: that
+// is then why.
+func (v *view) sure(err error) error {
+	if failed := v.tree.Err(); failed != nil {
+		return failed
+	}
+	return err
+}
+
 // ID is the group's identifier.
 func (v *view) ID() []byte { return bytes.Clone(v.context.GroupID) }
 

@@ -2,6 +2,7 @@ package treekem
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -40,7 +41,7 @@ func (s *Stored) Check(names iter.Seq[[]byte]) error {
 func (s *Stored) checkName(name []byte) error {
 	number, numbered := uint32(0), len(name) == 5
 	if numbered {
-		number = uint32(name[1])<<24 | uint32(name[2])<<16 | uint32(name[3])<<8 | uint32(name[4])
+		number = binary.BigEndian.Uint32(name[1:])
 	}
 	x := NodeIndex(number)
 	switch {
@@ -64,7 +65,7 @@ func (s *Stored) checkKeyRecord(name []byte) error {
 		return err
 	}
 	if len(entry) == 4 {
-		x := NodeIndex(entry[0])<<24 | NodeIndex(entry[1])<<16 | NodeIndex(entry[2])<<8 | NodeIndex(entry[3])
+		x := NodeIndex(binary.BigEndian.Uint32(entry))
 		if raw := s.tree.rawAt(x); raw != "" {
 			enc := s.layout.id(encryptionKeys, encryptionKeyIn(raw)).name()
 			if bytes.Equal(name, enc) {
@@ -76,6 +77,22 @@ func (s *Stored) checkKeyRecord(name []byte) error {
 		}
 	}
 	return fmt.Errorf("%w: record %x is of a key that is not in the tree", mls.ErrMalformed, name)
+}
+
+// DescribeTreeRecord says what the record of a stored tree with a name is.
+func DescribeTreeRecord(name []byte) string {
+	number := func() uint32 { return binary.BigEndian.Uint32(name[1:]) }
+	switch {
+	case bytes.Equal(name, headName()):
+		return "the head of a ratchet tree"
+	case len(name) == 5 && name[0] == recordPage:
+		return fmt.Sprintf("nodes of a ratchet tree below node %d", number())
+	case len(name) == 5 && name[0] == recordBucket:
+		return fmt.Sprintf("bucket %d of where keys of a ratchet tree are", number())
+	case len(name) == MaxTreeRecordName && name[0] == recordKey:
+		return "where a key of a ratchet tree is"
+	}
+	return "no record of a ratchet tree"
 }
 
 // Names returns the names of the records that the changes put.
