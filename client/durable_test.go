@@ -464,7 +464,7 @@ func records(t testing.TB, s store.Store) map[string][]byte {
 }
 
 func TestCheckFinds(t *testing.T) {
-	id, a, _, _ := trio(t)
+	id, a, b, _ := trio(t)
 	a.commit(id, group.CommitOptions{})
 	for _, key := range []string{"x", "g/none/core", "h/none", "k/none", "o/none", "i/none"} {
 		s := a.store.Clone()
@@ -473,16 +473,22 @@ func TestCheckFinds(t *testing.T) {
 			t.Errorf("nothing is wrong with %s", key)
 		}
 	}
-	for key, value := range records(t, a.store) {
-		if key == "m" {
-			continue
+	joiner := newMember(t, "dave")
+	_, _, err := joiner.c.JoinExternal(ctx, joiner.id, a.groupInfo(id), client.ExternalOptions{})
+	check(t, err)
+	must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
+	for _, m := range []*member{a, b, joiner} {
+		for key, value := range records(t, m.store) {
+			if key == "m" {
+				continue
+			}
+			s := m.store.Clone()
+			value[len(value)/2] ^= 1
+			check(t, s.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), value) }))
+			_ = must(client.Check(ctx, s))(t) // finds it if it can, and never fails
 		}
-		s := a.store.Clone()
-		value[len(value)/2] ^= 1
-		check(t, s.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), value) }))
-		_ = must(client.Check(ctx, s))(t) // finds it if it can, and never fails
 	}
-	_, err := client.Check(ctx, store.NewMemory())
+	_, err = client.Check(ctx, store.NewMemory())
 	if err == nil {
 		t.Error("an empty store was checked")
 	}

@@ -164,3 +164,24 @@ func TestDiscard(t *testing.T) {
 	agree(t, id, a, b, c)
 	clean(t, a, b, c)
 }
+
+// TestResync: whoever has lost everything replaces its former self by the name,
+// if it says so; whoever has none cannot.
+func TestResync(t *testing.T) {
+	id, a, b, c := trio(t)
+	again := newMember(t, "carol") // under another key
+	stranger := newMember(t, "stranger")
+	if _, _, err := stranger.c.JoinExternal(ctx, stranger.id, a.groupInfo(id), client.ExternalOptions{Resync: true}); err == nil {
+		t.Fatal("a stranger replaces itself")
+	}
+	_, out, err := again.c.JoinExternal(ctx, again.id, a.groupInfo(id), client.ExternalOptions{Resync: true})
+	check(t, err)
+	a.process(out.Message)
+	b.process(out.Message)
+	want[*client.Removed](t, c.process(out.Message))
+	must(again.group(id).Accept(ctx))(t)
+	agree(t, id, a, b, again)
+	if n := a.info(id).Members; n != 3 {
+		t.Errorf("%d members", n)
+	}
+}

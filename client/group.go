@@ -144,6 +144,9 @@ func (g *Group) load(ctx context.Context) error {
 // unload drops what is in memory, because it may not be what is stored, and
 // clears its secrets.
 func (g *Group) unload() {
+	if g.pending != nil {
+		g.pending.staged.Destroy()
+	}
 	if g.g != nil {
 		g.g.Destroy()
 	}
@@ -238,26 +241,28 @@ func (g *Group) restore(ctx context.Context, p *parts) error {
 		if err != nil {
 			return err
 		}
-		g.pending = &pending{record: *p.pending}
-		g.pending.staged, err = g.g.RestoreStagedApart(p.pending.State.State, tree, signers...)
+		waiting := &pending{record: *p.pending}
+		waiting.staged, err = g.g.RestoreStagedApart(p.pending.State.State, tree, signers...)
 		if failed := tree.Err(); failed != nil {
 			return treeFailure(failed)
 		}
 		if err != nil {
 			return damaged(err)
 		}
-		g.pending.record.State = stateRecord{}
+		waiting.record.State = stateRecord{}
+		g.pending = waiting
 	}
 	if p.join != nil {
-		g.joining = &joining{record: *p.join}
+		waiting := &joining{record: *p.join}
 		tree, err := g.c.parseTree(suite, p.joiningsTree)
 		if err != nil {
 			return err
 		}
-		if g.joining.g, err = restoreGroup(cfg, &p.join.State, tree, signers); err != nil {
+		if waiting.g, err = restoreGroup(cfg, &p.join.State, tree, signers); err != nil {
 			return err
 		}
-		g.joining.record.State = stateRecord{}
+		waiting.record.State = stateRecord{}
+		g.joining = waiting
 	}
 	return nil
 }

@@ -195,6 +195,10 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 type ExternalOptions struct {
 	// RatchetTree is the group's tree, if the GroupInfo does not bring it.
 	RatchetTree []byte
+	// Resync joins only in the place of a former self. That can then also be a
+	// member with our credential and another key, as after the state was lost
+	// with its keys.
+	Resync bool
 	// PSKs are injected.
 	PSKs []keyschedule.PreSharedKeyID
 	// AuthenticatedData travels with the commit.
@@ -297,6 +301,9 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 	j := g.joining
 	applied := &CommitApplied{
 		Epoch: j.g.Epoch(), Own: true, Leaf: j.g.OwnLeaf(), Committer: framing.Sender{Type: framing.SenderNewMemberCommit},
+	}
+	if g.pending != nil {
+		g.pending.staged.Destroy()
 	}
 	if g.g != nil {
 		defer g.g.Destroy()

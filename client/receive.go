@@ -247,6 +247,7 @@ func (g *Group) Discard(ctx context.Context) error {
 			g.joining.g.Destroy()
 			g.joining = nil
 		} else {
+			g.pending.staged.Destroy()
 			g.pending = nil
 		}
 		return g.write(ctx, nil, func(tx store.Writer) error {

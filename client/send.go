@@ -204,6 +204,9 @@ func (g *Group) merge(ctx context.Context, staged *group.Staged, message []byte,
 		g.unload()
 		return nil, nil, err
 	}
+	if g.pending != nil && !m.own {
+		g.pending.staged.Destroy()
+	}
 	g.pending = nil
 	if m.lostJoin {
 		g.joining.g.Destroy()

@@ -34,7 +34,16 @@ func (g *Group) Try(ctx context.Context, f func(*group.Group) error) error {
 		return err
 	}
 	defer trial.Destroy()
-	return f(trial)
+	err = f(trial)
+	if failed := trial.Tree().Err(); failed != nil {
+		// What f has seen does not count. The group has the same tree, and drops
+		// it at its next operation.
+		if err := g.with(ctx, func() error { return nil }); err != nil {
+			return err
+		}
+		return treeFailure(failed)
+	}
+	return err
 }
 
 // TryJoin calls f with the group that a Welcome leads to, verified as Join does,
@@ -95,7 +104,7 @@ func (c *Client) makeExternal(ctx context.Context, identity IdentityID, groupInf
 		return nil, nil, err
 	}
 	return group.JoinExternal(c.groupConfig(ctx), m.GroupInfo, group.ExternalJoinOptions{
-		Identity: id.Identity, RatchetTree: opt.RatchetTree, Resync: resync,
+		Identity: id.Identity, RatchetTree: opt.RatchetTree, Resync: resync || opt.Resync,
 		PSKs: opt.PSKs, AuthenticatedData: opt.AuthenticatedData,
 	})
 }
@@ -115,7 +124,8 @@ func parseWelcome(message []byte) (*framing.Welcome, error) {
 type PendingCommit struct {
 	// Message is the commit, an encoded MLSMessage.
 	Message []byte
-	// Epoch is the one that it begins, Tree the ratchet tree of that.
+	// Epoch is the one that it begins, Tree the ratchet tree of that, which is
+	// read from the store as it is needed.
 	Epoch uint64
 	Tree  *treekem.Tree
 	// Leaf is our leaf in that epoch.

@@ -88,7 +88,7 @@ func (g *Group) commit(opt CommitOptions, list []*proposal, k *checker) (*Staged
 	}
 	m := &maker{
 		view: g.view, cfg: &g.cfg, opt: opt, t: t, sender: sender, wire: g.cfg.Handshakes,
-		signer: g.signer, nextSigner: g.signer, private: g.private,
+		signer: g.signer, nextSigner: g.signer, private: g.private, keeps: g.private,
 		init: g.epoch.Init(), pskSecret: g.pskSecret, protect: g.protect,
 	}
 	if !opt.OmitPath || needsPath(list) || g.welcomed {
@@ -120,6 +120,7 @@ type maker struct {
 	// signer is who the group knows, nextSigner who signs in the next epoch.
 	signer, nextSigner mls.Signer
 	private            *treekem.Private
+	keeps              *treekem.Private // what the group has, and may go on with
 	path               *treekem.Path
 	commitSecret       mls.Secret
 	init               *keyschedule.InitSecret
@@ -178,7 +179,7 @@ func (m *maker) make() (*Staged, error) {
 	next.confirm(ac.ConfirmationTag)
 	s := &Staged{
 		base: m.view, next: next, secret: newSecrets(m.cfg, next, epoch, m.private.Prune(next.tree), m.nextSigner),
-		committer: m.sender, leaf: m.t.committer, changes: m.t.changes,
+		keeps: m.keeps, committer: m.sender, leaf: m.t.committer, changes: m.t.changes,
 	}
 	if s.welcome, err = m.welcome(s, joiner, psk); err != nil {
 		return nil, err

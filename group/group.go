@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -194,8 +195,8 @@ func (g *Group) sendable() error {
 
 // Merge puts a staged commit in place: the group is then in the epoch that it
 // begins. The only errors are mls.ErrWrongEpoch, for a commit that was staged on
-// an epoch that is no longer the current one (it lost the race), and
-// mls.ErrRemoved.
+// an epoch that is no longer the current one (it lost the race), mls.ErrRemoved,
+// and one for a Staged that was destroyed.
 func (g *Group) Merge(s *Staged) error {
 	if err := g.usable(); err != nil {
 		return err
@@ -207,6 +208,9 @@ func (g *Group) Merge(s *Staged) error {
 		g.leave()
 		return nil
 	}
+	if s.secret == nil {
+		return errors.New("mls: Merge of a Staged that was destroyed")
+	}
 	if s.consumed != nil {
 		// Reaching the key again can't fail: it opened the commit before.
 		_ = g.ratchets.Open(s.consumed.leaf, keyschedule.Handshake, s.consumed.generation,
@@ -214,7 +218,7 @@ func (g *Group) Merge(s *Staged) error {
 	}
 	g.retire()
 	old := g.private
-	g.view, g.secrets = s.next, s.secret
+	g.view, g.secrets, s.merged = s.next, s.secret, true
 	old.DestroyExcept(g.private)
 	g.forgetEpoch()
 	return nil

@@ -425,3 +425,34 @@ func TestDestroyAfterRemoval(t *testing.T) {
 		t.Error("a removed member is active")
 	}
 }
+
+// TestDestroyStaged: a commit that is not to be merged is cleared, and neither
+// the group nor another commit of it is affected, with or without a path.
+func TestDestroyStaged(t *testing.T) {
+	for _, omit := range []bool{false, true} {
+		m := newGroup(t, suite(t, mls.X25519_AES128GCM_SHA256_Ed25519), config(), 4)
+		opt := group.CommitOptions{OmitPath: omit, Proposals: []framing.Proposal{
+			group.PSKProposal(m[0].g.Suite(), []byte("x")),
+		}}
+		dropped, restored, kept := m[0].commit(opt), m[0].commit(opt), m[0].commit(opt)
+		saved := must[[]byte](t)(restored.State())
+		dropped.Destroy()
+		dropped.Destroy()
+		if dropped.EpochAuthenticator() != nil {
+			t.Error("the epoch authenticator is left")
+		}
+		if err := m[0].g.Merge(dropped); err == nil || errors.Is(err, mls.ErrWrongEpoch) {
+			t.Errorf("merging it: %v", err)
+		}
+		must[*group.Staged](t)(m[0].g.RestoreStaged(saved, m[0].signer)).Destroy()
+		deliver(t, kept.Message(), m[1:]...)
+		check(t, m[0].g.Merge(kept))
+		restored.Destroy()
+		kept.Destroy() // is the group's now
+		agree(t, m...)
+		m[1].commitTo(group.CommitOptions{}, []*client{m[0], m[2], m[3]})
+		m[0].commitTo(group.CommitOptions{}, m[1:])
+		agree(t, m...)
+		talk(t, m...)
+	}
+}

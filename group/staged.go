@@ -20,8 +20,11 @@ type Staged struct {
 	// secret is the next epoch's secret half; nil for an observer, and when
 	// the commit removes us.
 	secret *secrets
-	// removed is set when the commit removes us.
-	removed bool
+	// keeps are private keys of the epoch that an own commit was made in, which
+	// the next one may share.
+	keeps *treekem.Private
+	// removed is set when the commit removes us, merged once it was merged.
+	removed, merged bool
 
 	committer framing.Sender
 	leaf      mls.LeafIndex
@@ -64,6 +67,20 @@ type Change struct {
 	Leaf mls.LeafIndex
 	// Old and New are the leaf node before and after; nil for none.
 	Old, New *treekem.LeafNode
+}
+
+// Destroy clears the secrets of the next epoch from memory, when an own commit
+// is not to be merged. After Merge they are the group's, and stay.
+func (s *Staged) Destroy() {
+	if s.secret == nil || s.merged {
+		return
+	}
+	s.secret.epoch.Destroy()
+	s.secret.ratchets.Destroy()
+	if s.message != nil { // else it may share the keys of own updates
+		s.secret.private.DestroyExcept(s.keeps)
+	}
+	s.secret = nil
 }
 
 // Message is an own commit, an encoded MLSMessage; nil for a received one.

@@ -462,7 +462,7 @@ func (g *Group) restoreStaged(saved []byte, tree *treekem.Tree, signers []mls.Si
 		return nil, err
 	}
 	staged := &Staged{
-		base: g.view, next: v, secret: secret, message: s.Message, welcome: s.Welcome,
+		base: g.view, next: v, secret: secret, keeps: g.private, message: s.Message, welcome: s.Welcome,
 		committer: framing.Member(g.OwnLeaf()), leaf: g.OwnLeaf(),
 	}
 	if staged.changes, err = s.Changes.restore(); err != nil {

@@ -45,7 +45,7 @@ leaf in the same commit.`,
 			if err := h.mayJoin(ctx, info.id, resync); err != nil {
 				return err
 			}
-			var opt client.ExternalOptions
+			opt := client.ExternalOptions{Resync: resync}
 			if tree != "" {
 				if opt.RatchetTree, err = a.input(tree); err != nil {
 					return err
