@@ -55,6 +55,7 @@ authenticator that "mls group info" prints, over a channel you trust.`,
 		a.groupProposeCommand(f), a.groupCommitCommand(f),
 		a.groupProcessCommand(f), a.groupAcceptCommand(f), a.groupDiscardCommand(f),
 		a.groupSendCommand(f), a.groupReceiveCommand(f),
+		a.groupReinitCommand(f), a.groupContinueCommand(f), a.groupBranchCommand(f), a.groupForgetCommand(f),
 		a.groupExportCommand(f), a.groupOutboxCommand(f), a.groupInfoCommand(f),
 	)
 	needSubcommand(cmd)

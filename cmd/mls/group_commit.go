@@ -107,6 +107,13 @@ is shut out again, and commits the proposals of this epoch along.`,
 
 // commit makes a commit, which is then pending, and hands it out.
 func (a *app) commit(f *groupFlags, c *commitFlags, r *commitRequest) error {
+	return a.makeCommit(f, c, func(ctx context.Context, g *held) (group.CommitOptions, error) {
+		return a.commitOptions(ctx, g, r)
+	})
+}
+
+// makeCommit makes a commit of what options says.
+func (a *app) makeCommit(f *groupFlags, c *commitFlags, options func(context.Context, *held) (group.CommitOptions, error)) error {
 	for _, name := range []string{c.out, c.welcome, c.tree} {
 		if name != "" {
 			if err := a.checkOutput(name); err != nil {
@@ -118,7 +125,7 @@ func (a *app) commit(f *groupFlags, c *commitFlags, r *commitRequest) error {
 		if err := g.noPending(); err != nil {
 			return err
 		}
-		opt, err := a.commitOptions(ctx, g, r)
+		opt, err := options(ctx, g)
 		if err != nil {
 			return err
 		}
@@ -193,13 +200,27 @@ func (a *app) commitOptions(ctx context.Context, g *held, r *commitRequest) (gro
 		opt.Proposals = append(opt.Proposals, p)
 	}
 	if r.newKey {
-		id, err := g.home.newIdentity(ctx)
+		id, err := g.newKey(ctx)
 		if err != nil {
 			return opt, err
 		}
 		opt.Identity = &id
 	}
 	return opt, nil
+}
+
+// newKey makes a fresh signature key for the group.
+func (g *held) newKey(ctx context.Context) (group.Identity, error) {
+	suite, err := mls.LookupSuite(g.info.Suite)
+	if err != nil {
+		return group.Identity{}, err
+	}
+	id, err := g.home.newIdentity(ctx, suite)
+	if err != nil {
+		return group.Identity{}, err
+	}
+	identity, _, err := g.home.Identity(id)
+	return identity, err
 }
 
 // pskProposal injects a pre-shared key.

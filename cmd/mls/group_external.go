@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/group"
 )
@@ -57,7 +58,10 @@ leaf in the same commit.`,
 }
 
 // groupInfo is a GroupInfo as it was read.
-type groupInfo struct{ message, id []byte }
+type groupInfo struct {
+	message, id []byte
+	suite       mls.CipherSuite
+}
 
 func (a *app) readGroupInfo(name string) (*groupInfo, error) {
 	data, m, err := a.readMessage(name)
@@ -67,7 +71,7 @@ func (a *app) readGroupInfo(name string) (*groupInfo, error) {
 	if m.GroupInfo == nil {
 		return nil, hinted(`"mls inspect" shows what it is`, "%s is not a GroupInfo but %s", name, m.WireFormat)
 	}
-	return &groupInfo{data, m.GroupInfo.GroupContext.GroupID}, nil
+	return &groupInfo{data, m.GroupInfo.GroupContext.GroupID, m.GroupInfo.GroupContext.CipherSuite}, nil
 }
 
 // mayJoin refuses to join a group again that we are in, unless we say so, or are about to join.
@@ -94,7 +98,7 @@ func (h *home) mayJoin(ctx context.Context, id []byte, resync bool) error {
 
 // externalJoin shows the group, asks, joins, and hands out the commit.
 func (a *app) externalJoin(ctx context.Context, f *groupFlags, h *home, info *groupInfo, opt client.ExternalOptions, out string) error {
-	id, err := h.identityIn(ctx, info.id)
+	id, err := h.identityIn(ctx, info.id, info.suite)
 	if err != nil {
 		return err
 	}

@@ -98,8 +98,10 @@ func (g shown) describe(w io.Writer) {
 	i := g.summary()
 	fmt.Fprintf(w, "group %s, %s\n", i.Group, i.Suite)
 	fmt.Fprintf(w, "epoch %d, %d members\n", i.Epoch, len(i.Members))
-	if !i.Active {
-		fmt.Fprintln(w, "you are no longer a member, or the group was shut down")
+	if r, ok := g.ReInit(); ok {
+		fmt.Fprintf(w, "the group was shut down, to be continued as %s with %s: \"mls group continue\" makes that\n", label(r.GroupID), r.CipherSuite)
+	} else if !i.Active {
+		fmt.Fprintln(w, "you are no longer a member")
 	} else {
 		fmt.Fprintf(w, "authenticator %s\n", i.Authenticator)
 	}

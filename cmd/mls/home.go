@@ -29,6 +29,8 @@ const (
 	// keyIdentity names the identity that we go by now. Groups keep older ones until their member commits
 	// the new one.
 	keyIdentity = "identity"
+	// keySuiteIdentity, and the number of a cipher suite other than that one's: who we are there.
+	keySuiteIdentity = "identity/"
 	// keyWelcome, and the group's identifier in hex: where the Welcome of the pending commit goes, an
 	// absolute path.
 	keyWelcome = "welcome/"
@@ -150,25 +152,54 @@ func (a *app) createHome(dir, name string, suite *mls.Suite) (fp string, err err
 		return "", err
 	}
 	h.name, h.suite = name, suite
-	identity, err := h.newIdentity(ctx)
+	id, err := h.newIdentity(ctx, suite)
+	if err != nil {
+		return "", err
+	}
+	identity, _, err := h.Identity(id)
 	if err != nil {
 		return "", err
 	}
 	return fingerprint(suite, identity.Signer.Public()), nil
 }
 
-// newIdentity makes a fresh signature key under our name, by which we go from now on.
-func (h *home) newIdentity(ctx context.Context) (group.Identity, error) {
-	id, err := h.AddIdentity(ctx, client.IdentityOptions{Suite: h.suite, Credential: treekem.BasicCredential([]byte(h.name))})
+// newIdentity makes a fresh signature key under our name, by which we go from now on in groups of its suite.
+func (h *home) newIdentity(ctx context.Context, suite *mls.Suite) (client.IdentityID, error) {
+	id, err := h.AddIdentity(ctx, client.IdentityOptions{Suite: suite, Credential: treekem.BasicCredential([]byte(h.name))})
 	if err != nil {
-		return group.Identity{}, err
+		return "", err
 	}
-	if err := h.setNote(ctx, keyIdentity, string(id)); err != nil {
-		return group.Identity{}, err
+	if err := h.setNote(ctx, h.identityNote(suite.ID()), string(id)); err != nil {
+		return "", err
 	}
-	h.id = id
-	identity, _, err := h.Identity(id)
-	return identity, err
+	if suite.ID() == h.suite.ID() {
+		h.id = id
+	}
+	return id, nil
+}
+
+// identityNote is where it is kept who we are in groups of a cipher suite.
+func (h *home) identityNote(suite mls.CipherSuite) string {
+	if suite == h.suite.ID() {
+		return keyIdentity
+	}
+	return keySuiteIdentity + fmt.Sprint(uint16(suite))
+}
+
+// identityFor is our latest identity of a cipher suite, made if there is none.
+func (h *home) identityFor(ctx context.Context, id mls.CipherSuite) (client.IdentityID, error) {
+	if id == h.suite.ID() {
+		return h.id, nil
+	}
+	suite, err := mls.LookupSuite(id)
+	if err != nil {
+		return "", err
+	}
+	have, err := h.note(ctx, h.identityNote(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return h.newIdentity(ctx, suite)
+	}
+	return client.IdentityID(have), err
 }
 
 // authenticate admits basic credentials with a printable name. That the name is genuine nobody can tell
@@ -235,11 +266,11 @@ func (h *home) hold(ctx context.Context, id []byte) (*held, error) {
 	return held, held.refresh(ctx)
 }
 
-// identityIn is the identity that we have in a group, or go by now.
-func (h *home) identityIn(ctx context.Context, groupID []byte) (client.IdentityID, error) {
+// identityIn is the identity that we have in a group, or go by now in groups of its suite.
+func (h *home) identityIn(ctx context.Context, groupID []byte, suite mls.CipherSuite) (client.IdentityID, error) {
 	g, err := h.Group(ctx, groupID)
 	if errors.Is(err, client.ErrUnknownGroup) {
-		return h.id, nil
+		return h.identityFor(ctx, suite)
 	}
 	if err != nil {
 		return "", err
@@ -259,7 +290,7 @@ func (h *home) identityIn(ctx context.Context, groupID []byte) (client.IdentityI
 			return id, nil
 		}
 	}
-	return h.id, nil
+	return h.identityFor(ctx, suite)
 }
 
 // printable reports whether s can be shown on a terminal as it is.

@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/treekem"
 )
 
 func (a *app) keyPackageCommand() *cobra.Command {
-	var out string
+	var out, suiteName string
 	var days int
 	var lastResort bool
 	cmd := &cobra.Command{
@@ -27,6 +28,7 @@ for one group; make another for the next.`,
 	}
 	outFlag(cmd, &out, "key package")
 	cmd.Flags().IntVar(&days, "days", 90, "for how many `days` it can be used")
+	cmd.Flags().StringVar(&suiteName, "suite", "", "cipher `suite`, by number or name, for a group that has another one than you were made with")
 	cmd.Flags().BoolVar(&lastResort, "last-resort", false, "mark it as one that may be used more than once")
 	return verb(cmd, func([]string) error {
 		if days < 1 || days > 365 {
@@ -35,8 +37,22 @@ for one group; make another for the next.`,
 		if err := a.checkOutput(out); err != nil {
 			return err
 		}
+		var suite *mls.Suite
+		if suiteName != "" {
+			var err error
+			if suite, err = parseSuite(cmd, suiteName); err != nil {
+				return err
+			}
+		}
 		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
-			made, err := h.NewKeyPackages(ctx, h.id, client.KeyPackageOptions{
+			if suite == nil {
+				suite = h.suite
+			}
+			id, err := h.identityFor(ctx, suite.ID())
+			if err != nil {
+				return err
+			}
+			made, err := h.NewKeyPackages(ctx, id, client.KeyPackageOptions{
 				Lifetime: time.Duration(days) * 24 * time.Hour, LastResort: lastResort,
 			})
 			if err != nil {
@@ -45,11 +61,11 @@ for one group; make another for the next.`,
 			if err := a.output(out, made[0]); err != nil {
 				return err
 			}
-			identity, _, err := h.Identity(h.id)
+			identity, _, err := h.Identity(id)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.stderr, "key package of %s, key %s, for %d days\n", h.name, fingerprint(h.suite, identity.Signer.Public()), days)
+			fmt.Fprintf(a.stderr, "key package of %s, key %s, for %d days\n", h.name, fingerprint(suite, identity.Signer.Public()), days)
 			return nil
 		})
 	})
