@@ -12,10 +12,25 @@ import (
 	"github.com/treekem/mls/treekem"
 )
 
-// counting is a store that counts the bytes that are written to it.
+// counting is a store that counts the bytes that are written to it, and how often
+// a key is read.
 type counting struct {
 	store.Store
-	bytes atomic.Int64
+	bytes, reads atomic.Int64
+}
+
+type countingReader struct {
+	store.Reader
+	c *counting
+}
+
+func (c *counting) View(ctx context.Context, f func(store.Reader) error) error {
+	return c.Store.View(ctx, func(tx store.Reader) error { return f(countingReader{tx, c}) })
+}
+
+func (r countingReader) Get(key []byte) ([]byte, error) {
+	r.c.reads.Add(1)
+	return r.Reader.Get(key)
 }
 
 type countingWriter struct {
@@ -41,7 +56,8 @@ type bench struct {
 
 var benchGroup = []byte("a full group")
 
-func newBench(b *testing.B, n int) *bench {
+// newBench makes them; the second one's store is given, or one in memory.
+func newBench(b *testing.B, n int, second store.Store) *bench {
 	b.Helper()
 	fail := func(err error) {
 		if err != nil {
@@ -52,15 +68,11 @@ func newBench(b *testing.B, n int) *bench {
 	ctx := context.Background()
 	suite, err := mls.LookupSuite(mls.X25519_AES128GCM_SHA256_Ed25519)
 	fail(err)
-	signer, err := suite.GenerateSigner()
-	fail(err)
 	members := make([]treekem.BuildMember, n)
 	for i := range members {
-		members[i] = treekem.BuildMember{Credential: treekem.BasicCredential(fmt.Append(nil, i)), Signer: signer}
-		if i == 0 || i == n-1 || n <= 1<<14 {
-			members[i].Signer, err = suite.GenerateSigner()
-			fail(err)
-		}
+		members[i] = treekem.BuildMember{Credential: treekem.BasicCredential(fmt.Append(nil, i))}
+		members[i].Signer, err = suite.GenerateSigner()
+		fail(err)
 	}
 	tree, keys, err := treekem.BuildFull(suite, members, benchGroup)
 	fail(err)
@@ -75,6 +87,9 @@ func newBench(b *testing.B, n int) *bench {
 	t := &bench{}
 	for i := range pair {
 		t.stores[i] = &counting{Store: store.NewMemory()}
+		if i == 1 && second != nil {
+			t.stores[i].Store = second
+		}
 		t.clients[i], err = Open(ctx, Config{Store: t.stores[i], Group: cfg})
 		fail(err)
 		_, err = t.clients[i].AddIdentity(ctx, IdentityOptions{Suite: suite, Credential: members[pair[i]].Credential, Signer: members[pair[i]].Signer})
@@ -89,7 +104,7 @@ func newBench(b *testing.B, n int) *bench {
 func each(b *testing.B, side int, f func(b *testing.B, t *bench, ctx context.Context) error) {
 	for _, n := range []int{64, 1024, 16384} {
 		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			t := newBench(b, n)
+			t := newBench(b, n, nil)
 			b.ResetTimer()
 			before := t.stores[side].bytes.Load()
 			for range b.N {
