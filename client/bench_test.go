@@ -57,7 +57,7 @@ type bench struct {
 var benchGroup = []byte("a full group")
 
 // newBench makes them; the second one's store is given, or one in memory.
-func newBench(b *testing.B, n int, second store.Store) *bench {
+func newBench(b testing.TB, n int, second store.Store) *bench {
 	b.Helper()
 	fail := func(err error) {
 		if err != nil {

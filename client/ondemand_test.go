@@ -256,3 +256,33 @@ func measureOnDemand(b *testing.B, job *onDemandJob, next func()) {
 	b.ReportMetric(float64(sum.PeakBytes)/n/(1<<20), "MiB-peak")
 	b.ReportMetric(float64(sum.IdleBytes)/n/(1<<20), "MiB-idle")
 }
+
+// TestCostOfCommits: what opening a group and processing a commit reads, and
+// what it writes, grows with the depth of the tree.
+func TestCostOfCommits(t *testing.T) {
+	ctx := context.Background()
+	var written, reads [2]int64
+	for k, n := range []int{32, 1024} {
+		b := newBench(t, n, nil)
+		for range 3 {
+			out, err := b.groups[0].Commit(ctx, group.CommitOptions{})
+			if err == nil {
+				_, err = b.groups[0].Accept(ctx)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.groups[1].unload()
+			s := b.stores[1]
+			w, r := s.bytes.Load(), s.reads.Load()
+			if _, err := b.groups[1].Process(ctx, out.Message); err != nil {
+				t.Fatal(err)
+			}
+			written[k], reads[k] = s.bytes.Load()-w, s.reads.Load()-r
+		}
+		t.Logf("n=%d: %d bytes written, %d reads", n, written[k], reads[k])
+	}
+	if written[1] > 2*written[0]+written[0]/2 || reads[1] > 2*reads[0]+reads[0]/2 {
+		t.Errorf("32 times the members: %v bytes written, %v reads", written, reads)
+	}
+}

@@ -463,3 +463,36 @@ func TestStoredCheck(t *testing.T) {
 		t.Errorf("a later version: %v", err)
 	}
 }
+
+// TestStoredTables: the tables of an opened tree have the keys that came since,
+// and get rid of those that went, without reading the rest.
+func TestStoredTables(t *testing.T) {
+	s := suite1(t)
+	g := full(t, s, 32)
+	m, _ := newTreeMap(t, g.tree)
+	reads := 0
+	g.tree = must[*Stored](t)(OpenTree(s, func(name []byte) ([]byte, error) {
+		if name[0] == recordPage {
+			reads++
+		}
+		return m.read(name)
+	})).Tree()
+	tmpl, _ := g.tree.Leaf(4)
+	for range 200 {
+		path := must[*Path](t)(g.tree.NewPath(4, tmpl, g.members[4].signer, testGroupID))
+		g.tree = path.Tree()
+		if n := g.tree.enc.len(); n > 6*g.tree.Members() {
+			t.Fatalf("a table of %d entries", n)
+		}
+	}
+	if reads > 4 {
+		t.Errorf("%d pages were read", reads)
+	}
+	checkTree(t, g.tree)
+	for x := range NodeIndex(NodeWidth(32)) {
+		key, _ := g.tree.EncryptionKey(x)
+		if y, ok := g.tree.FindEncryptionKey(key); !ok || x != y {
+			t.Errorf("the key of node %d is found at %d, %t", x, y, ok)
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/treekem/mls"
+	"github.com/treekem/mls/client"
+	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/treekem"
+)
+
+var errRead = errors.New("an injected read error")
+
+// failingReads is a store of which one read in a view fails.
+type failingReads struct {
+	store.Store
+	reads atomic.Int64
+	at    atomic.Int64 // 0: none
+}
+
+// arm lets the k-th read from now on fail; 0 none.
+func (f *failingReads) arm(k int64) {
+	f.reads.Store(0)
+	f.at.Store(k)
+}
+
+func (f *failingReads) fails() bool { return f.reads.Add(1) == f.at.Load() }
+
+func (f *failingReads) View(ctx context.Context, g func(store.Reader) error) error {
+	return f.Store.View(ctx, func(tx store.Reader) error { return g(failingReader{tx, f}) })
+}
+
+type failingReader struct {
+	store.Reader
+	f *failingReads
+}
+
+func (r failingReader) Get(key []byte) ([]byte, error) {
+	if r.f.fails() {
+		return nil, errRead
+	}
+	return r.Reader.Get(key)
+}
+
+func (r failingReader) Scan(prefix []byte) iter.Seq2[store.Entry, error] {
+	if r.f.fails() {
+		return func(yield func(store.Entry, error) bool) { yield(store.Entry{}, errRead) }
+	}
+	return r.Reader.Scan(prefix)
+}
+
+// strangers makes key packages of clients that nobody sees again.
+func strangers(t testing.TB, n int) (adds []framing.Proposal) {
+	t.Helper()
+	for i := range n {
+		kp, _, err := group.NewKeyPackage(group.Config{Authenticate: group.InsecureAnyCredential}, suite(t), group.KeyPackageOptions{
+			Identity: group.Identity{Credential: treekem.BasicCredential(fmt.Appendf(nil, "stranger %d", i)), Signer: must(suite(t).GenerateSigner())(t)},
+		})
+		check(t, err)
+		adds = append(adds, group.AddProposal(kp))
+	}
+	return adds
+}
+
+// crowd is a group of two members with many others, so that its tree has several
+// pages, and some blanks.
+func crowd(t testing.TB, change ...func(*client.Config)) (id []byte, a, b *member) {
+	t.Helper()
+	a, b = newMember(t, "alice", change...), newMember(t, "bob", change...)
+	id = a.create()
+	a.commit(id, group.CommitOptions{Proposals: strangers(t, 40)})
+	must(a.group(id).Accept(ctx))(t)
+	a.add(id, nil, b)
+	a.commit(id, group.CommitOptions{Proposals: strangers(t, 30)[10:]})
+	b.process(must(a.c.Outbox(ctx))(t)[1].Message)
+	must(a.group(id).Accept(ctx))(t)
+	b.commits(id, a, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(5), group.RemoveProposal(17)}})
+	a.commits(id, b, group.CommitOptions{})
+	return id, a, b
+}
+
+// commits lets m commit, and another follow.
+func (m *member) commits(id []byte, other *member, opt group.CommitOptions) {
+	m.t.Helper()
+	out := m.commit(id, opt)
+	other.process(out.Message)
+	must(m.group(id).Accept(ctx))(m.t)
+}
+
+// TestReadErrors lets each read of an operation fail, the group just opened: it
+// is an error each time, and when the store can be read again the operation
+// succeeds as if nothing had been.
+func TestReadErrors(t *testing.T) {
+	id, a, b := crowd(t)
+	text := a.send(id, "hello")
+	proposal := must(a.group(id).Propose(ctx, group.RemoveProposal(30), nil))(t).Message
+	commit := a.commit(id, group.CommitOptions{Proposals: strangers(t, 3), References: [][]byte{}}).Message
+	accept := func(g *client.Group, _ *client.Client) error {
+		_, err := g.Accept(ctx)
+		return err
+	}
+	receive := func(message []byte) func(*client.Group, *client.Client) error {
+		return func(_ *client.Group, c *client.Client) error {
+			_, err := c.Receive(ctx, message)
+			return err
+		}
+	}
+	for name, op := range map[string]struct {
+		m   *member
+		run func(*client.Group, *client.Client) error
+	}{
+		"message":  {b, receive(text)},
+		"proposal": {b, receive(proposal)},
+		"commit":   {b, receive(commit)},
+		"echo":     {a, receive(commit)},
+		"accept":   {a, accept},
+		"discard":  {a, func(g *client.Group, _ *client.Client) error { return g.Discard(ctx) }},
+		"make a commit": {b, func(g *client.Group, _ *client.Client) error {
+			_, err := g.Commit(ctx, group.CommitOptions{Proposals: append(strangers(t, 2), group.RemoveProposal(3))})
+			return err
+		}},
+		"update": {b, func(g *client.Group, _ *client.Client) error {
+			_, err := g.ProposeUpdate(ctx, nil)
+			return err
+		}},
+		"info": {b, func(g *client.Group, _ *client.Client) error {
+			_, err := g.GroupInfo(ctx, group.InfoOptions{Tree: true})
+			return err
+		}},
+		"members": {b, func(g *client.Group, _ *client.Client) error {
+			return g.View(ctx, func(g *group.Group) error {
+				n := 0
+				for range g.Members() {
+					n++
+				}
+				if n != g.Tree().Members() {
+					return errRead // not to be taken for the answer
+				}
+				return nil
+			})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := int64(1)
+			for ; ; k++ {
+				s := &failingReads{Store: op.m.store.Clone()}
+				cfg := op.m.cfg
+				cfg.Store = s
+				c := must(client.Open(ctx, cfg))(t)
+				g := must(c.Group(ctx, id))(t)
+				s.arm(k)
+				err := op.run(g, c)
+				done := s.reads.Load() < k
+				s.arm(0)
+				if done {
+					check(t, err)
+					break
+				}
+				if !errors.Is(err, errRead) {
+					t.Fatalf("read %d failed: %v", k, err)
+				}
+				if err := op.run(g, c); err != nil {
+					t.Fatalf("after read %d failed: %v", k, err)
+				}
+				if problems := must(client.Check(ctx, s))(t); len(problems) > 0 {
+					t.Fatalf("after read %d failed: %q", k, problems)
+				}
+			}
+			if k < 5 {
+				t.Errorf("%d reads only", k-1)
+			}
+		})
+	}
+}
+
+// TestDamagedPages damages each record of a large group's tree: the group's next
+// commit is refused, or as it would be.
+func TestDamagedPages(t *testing.T) {
+	id, a, b := crowd(t)
+	before := records(t, b.store)
+	a.commits(id, b, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(40)}})
+	now := records(t, b.store)
+	commit := a.commit(id, group.CommitOptions{Proposals: strangers(t, 2)}).Message
+	must(a.group(id).Accept(ctx))(t)
+	want := a.info(id).EpochAuthenticator
+	process := func(s store.Store) ([]byte, error) {
+		cfg := b.cfg
+		cfg.Store = s
+		c := must(client.Open(ctx, cfg))(t)
+		if _, err := c.Receive(ctx, commit); err != nil {
+			return nil, err
+		}
+		info, err := must(c.Group(ctx, id))(t).Info(ctx)
+		return info.EpochAuthenticator, err
+	}
+	nodes := 0
+	for key, value := range now {
+		_, record, ok := strings.Cut(key, "/t/")
+		if !ok {
+			continue
+		}
+		nodes++
+		flipped := bytes.Clone(value)
+		flipped[len(flipped)/2] ^= 4
+		for name, change := range map[string][]byte{
+			"gone": nil, "cut": value[:len(value)-1], "empty": {}, "rolled back": before[key],
+			"flipped": flipped, "newer": append([]byte{value[0] + 1}, value[1:]...),
+			"of a newer tree": append([]byte{value[0], value[1] + 1}, value[2:]...),
+		} {
+			if name == "rolled back" && change == nil || name == "gone" && record[0] == 'k' {
+				continue
+			}
+			s := b.store.Clone()
+			check(t, s.Update(ctx, func(tx store.Writer) error {
+				if change == nil {
+					return tx.Delete([]byte(key))
+				}
+				return tx.Put([]byte(key), change)
+			}))
+			problems, err := client.Check(ctx, s)
+			if err == nil && len(problems) == 0 && !bytes.Equal(change, value) {
+				t.Errorf("%q %s: Check finds nothing", key, name)
+			}
+			got, err := process(s)
+			if err == nil && !bytes.Equal(got, want) {
+				t.Errorf("%q %s: another epoch", key, name)
+			}
+			if err != nil && !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewer) {
+				t.Errorf("%q %s: %v", key, name, err)
+			}
+		}
+	}
+	if nodes < 10 {
+		t.Errorf("%d records only", nodes)
+	}
+}
+
+// TestKeysOfOthersOnDisk: a key that is in use is found in a tree that is read on
+// demand.
+func TestKeysOfOthersOnDisk(t *testing.T) {
+	id, a, b := crowd(t)
+	var taken *treekem.LeafNode
+	check(t, a.group(id).View(ctx, func(g *group.Group) error {
+		taken, _ = g.Member(33)
+		return nil
+	}))
+	kp := strangers(t, 1)[0].Add.KeyPackage
+	kp.LeafNode.EncryptionKey = taken.EncryptionKey
+	b.crash()
+	err := b.group(id).View(ctx, func(g *group.Group) error {
+		e := g.Tree().Edit()
+		if _, err := e.Add(&kp.LeafNode); err != nil {
+			return err
+		}
+		_, err := e.Done()
+		return err
+	})
+	var rule *mls.RuleError
+	if !errors.As(err, &rule) || rule.Rule != "encryption-key-unique" {
+		t.Errorf("a key that is in use: %v", err)
+	}
+}
+
+// TestCrowdAcrossRestarts lets processes die between any two steps in a group of
+// which the tree has several pages.
+func TestCrowdAcrossRestarts(t *testing.T) {
+	id, a, b := crowd(t)
+	for i := range 6 {
+		crashAll(a, b)
+		opt := group.CommitOptions{}
+		switch i % 3 {
+		case 0:
+			opt.Proposals = strangers(t, 1+8*i)
+		case 1:
+			opt.Proposals = []framing.Proposal{group.RemoveProposal(mls.LeafIndex(20 + i)), group.RemoveProposal(mls.LeafIndex(50 + i))}
+		}
+		out := a.commit(id, opt)
+		crashAll(a, b)
+		lost := b.commit(id, group.CommitOptions{})
+		crashAll(a, b)
+		want[*client.LostRace](t, b.process(out.Message))
+		crashAll(a, b)
+		must(a.group(id).Accept(ctx))(t)
+		crashAll(a, b)
+		want[*client.Duplicate](t, b.process(out.Message))
+		if _, ok := a.process(lost.Message).(*client.Stale); !ok {
+			t.Fatal("the commit that lost was not stale")
+		}
+		agree(t, id, a, b)
+		b.reads(a.send(id, "x"), "x")
+		clean(t, a, b)
+	}
+	check(t, b.group(id).Forget(ctx))
+	for key := range records(t, b.store) {
+		if strings.HasPrefix(key, "g/") {
+			t.Errorf("%q is left", key)
+		}
+	}
+}
