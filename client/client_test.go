@@ -390,3 +390,30 @@ func TestSignerElsewhere(t *testing.T) {
 	})
 	clean(t, m)
 }
+
+// TestNotifyMayEnterGroups: an application that is told that it has joined a
+// group may create and join others at once.
+func TestNotifyMayEnterGroups(t *testing.T) {
+	a := newMember(t, "alice")
+	id := a.create()
+	var b *member
+	made := make(chan error, 1)
+	b = newMember(t, "bob", func(cfg *client.Config) {
+		cfg.Notify = func(e client.Event) {
+			if _, ok := e.Outcome.(*client.Joined); ok {
+				_, err := b.c.CreateGroup(ctx, b.id, client.GroupOptions{})
+				made <- err
+			}
+		}
+	})
+	commit := group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(b.keyPackage())}}
+	a.commit(id, commit)
+	welcome := must(a.group(id).Accept(ctx))(t).Welcome
+	go b.c.Receive(ctx, welcome.Message)
+	select {
+	case err := <-made:
+		check(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the client waits for itself")
+	}
+}

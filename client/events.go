@@ -34,6 +34,13 @@ func (e *events) run(notify func(Event)) {
 	}
 }
 
+// tell hands out what there is to tell. The caller holds no lock.
+func (c *Client) tell() {
+	if notify := c.cfg.Notify; notify != nil {
+		c.events.run(notify)
+	}
+}
+
 func (e *events) one(notify func(Event), next Event) {
 	defer func() {
 		e.mu.Lock()

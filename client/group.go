@@ -85,9 +85,7 @@ func (g *Group) ID() []byte { return bytes.Clone(g.id) }
 // what happened.
 func (g *Group) with(ctx context.Context, f func() error) error {
 	err := g.locked(ctx, f)
-	if notify := g.c.cfg.Notify; notify != nil {
-		g.c.events.run(notify)
-	}
+	g.c.tell()
 	return err
 }
 

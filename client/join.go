@@ -29,8 +29,7 @@ func (c *Client) CreateGroup(ctx context.Context, identity IdentityID, opt Group
 	if err != nil {
 		return nil, err
 	}
-	c.entering.Lock()
-	defer c.entering.Unlock()
+	defer c.startEntering()()
 	made, err := group.New(c.groupConfig(ctx), id.suite, group.CreateOptions{
 		GroupID: opt.GroupID, Identity: id.Identity, Extensions: opt.Extensions,
 	})
@@ -43,6 +42,17 @@ func (c *Client) CreateGroup(ctx context.Context, identity IdentityID, opt Group
 		return nil, ErrGroupExists
 	}
 	return c.enter(ctx, made, nil, nil)
+}
+
+// startEntering begins the creation or joining of a group, one at a time. At its
+// end the application is told of what happened: not before, as it may go on to
+// the next group.
+func (c *Client) startEntering() (done func()) {
+	c.entering.Lock()
+	return func() {
+		c.entering.Unlock()
+		c.tell()
+	}
 }
 
 // inGroup reports whether we are in a group, or joining it.
@@ -92,8 +102,8 @@ func (c *Client) enter(ctx context.Context, made *group.Group, outcome Outcome, 
 	return g, err
 }
 
-// replace runs f with the group locked, whatever is stored of it, and tells the
-// application.
+// replace runs f with the group locked, whatever is stored of it. What there is
+// to tell the application is told at the end of entering.
 func (g *Group) replace(ctx context.Context, f func() error) error {
 	select {
 	case g.lock <- struct{}{}:
@@ -101,15 +111,11 @@ func (g *Group) replace(ctx context.Context, f func() error) error {
 		return ctx.Err()
 	}
 	err := f()
-	notify := g.c.cfg.Notify
-	if notify != nil {
+	if g.c.cfg.Notify != nil {
 		g.c.events.add(g.events)
 	}
 	g.events = nil
 	<-g.lock
-	if notify != nil {
-		g.c.events.run(notify)
-	}
 	return err
 }
 
@@ -147,8 +153,7 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 	if err != nil {
 		return nil, err
 	}
-	c.entering.Lock()
-	defer c.entering.Unlock()
+	defer c.startEntering()()
 	usedKey := []byte(keyWelcome + hex.EncodeToString(shortHash(welcome)))
 	var used welcomeRecord
 	err = c.store.View(ctx, func(tx store.Reader) error { return get(tx, usedKey, &used) })
@@ -213,8 +218,7 @@ type ExternalOptions struct {
 // with the next epoch's GroupInfo; until then a state from before stays in
 // force.
 func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInfo []byte, opt ExternalOptions) (*Group, *Outgoing, error) {
-	c.entering.Lock()
-	defer c.entering.Unlock()
+	defer c.startEntering()()
 	made, commit, err := c.makeExternal(ctx, identity, groupInfo, opt)
 	if err != nil {
 		return nil, nil, err

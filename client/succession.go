@@ -100,11 +100,10 @@ var errIdentitySuite = errors.New("client: the identity is of another cipher sui
 // Welcome.
 func (g *Group) succeed(ctx context.Context, make func(group.Config) (*group.Group, []byte, error)) (*Group, *Outgoing, error) {
 	c := g.c
-	c.entering.Lock()
-	defer c.entering.Unlock()
+	defer c.startEntering()()
 	var made *group.Group
 	var welcome []byte
-	err := g.with(ctx, func() (err error) {
+	err := g.locked(ctx, func() (err error) {
 		made, welcome, err = make(c.groupConfig(ctx))
 		return err
 	})
@@ -158,7 +157,7 @@ func (c *Client) follow(ctx context.Context, w *framing.Welcome, kp *keyPackage,
 	if missing != nil {
 		return nil, missing
 	}
-	err = parent.with(ctx, func() (err error) {
+	err = parent.locked(ctx, func() (err error) {
 		join.Predecessor = parent.current()
 		made, err = group.Join(c.groupConfig(ctx), w, kp.public, kp.private, join)
 		return err

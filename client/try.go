@@ -49,6 +49,7 @@ func (g *Group) Try(ctx context.Context, f func(*group.Group) error) error {
 // TryJoin calls f with the group that a Welcome leads to, verified as Join does,
 // without joining it: nothing is stored, and the key package is not used up.
 func (c *Client) TryJoin(ctx context.Context, welcome []byte, opt JoinOptions, f func(*group.Group) error) error {
+	defer c.tell()
 	m, err := parseWelcome(welcome)
 	if err != nil {
 		return err
