@@ -106,7 +106,7 @@ func badAdds() []badProposal {
 			return keyPackageWith(sc, nil, func(k *treekem.KeyPackage) { k.InitKey = k.InitKey[1:] })
 		}},
 		{name: "key package extension", rule: "10/extension-capability", make: func(sc *scene) framing.Proposal {
-			return keyPackageWith(sc, nil, func(k *treekem.KeyPackage) { k.Extensions = []mls.Extension{{Type: unlisted}} })
+			return keyPackageWith(sc, nil, func(k *treekem.KeyPackage) { k.Extensions = []mls.Extension{{Type: treekem.ExtensionLastResort}} })
 		}},
 		{name: "signature", rule: "10.1/signature", make: func(sc *scene) framing.Proposal {
 			p := keyPackageWith(sc, nil, nil)

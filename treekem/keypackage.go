@@ -141,11 +141,22 @@ func (k *KeyPackage) verify(s *mls.Suite, now time.Time, allowExpired bool) erro
 		// RFC 9420, Section 10.1: encryption_key differs from init_key.
 		return mls.Invalid("10.1", "init-key", "key package whose init key is its leaf's encryption key")
 	}
-	if t, ok := k.LeafNode.Capabilities.missingExtension(k.Extensions); ok {
+	// RFC 9420, Sections 10 and 13.4: unknown extensions MUST be ignored, whether
+	// they are listed or not, so that GREASE does its work.
+	known := slices.DeleteFunc(slices.Clone(k.Extensions), func(e mls.Extension) bool { return e.Type != ExtensionLastResort })
+	if err := k.lists(known); err != nil {
+		return err
+	}
+	return k.verifySignature(s)
+}
+
+// lists checks that the capabilities list the types of key package extensions.
+func (k *KeyPackage) lists(exts []mls.Extension) error {
+	if t, ok := k.LeafNode.Capabilities.missingExtension(exts); ok {
 		// RFC 9420, Section 10: extensions MUST be included in the capabilities.
 		return mls.Invalid("10", "extension-capability", "key package extension %v that is not in the leaf's capabilities", t)
 	}
-	return k.verifySignature(s)
+	return nil
 }
 
 // covers checks that the capabilities of a prospective member list the version
@@ -237,6 +248,9 @@ func NewKeyPackage(s *mls.Suite, opt KeyPackageOptions) (*KeyPackage, *KeyPackag
 		return nil, nil, err
 	}
 	if err := kp.Sign(s, opt.Signer); err != nil {
+		return nil, nil, err
+	}
+	if err := kp.lists(kp.Extensions); err != nil {
 		return nil, nil, err
 	}
 	// What peers would refuse must not be published. The lifetime may begin

@@ -175,6 +175,20 @@ func TestKeyPackageRules(t *testing.T) {
 	}
 }
 
+// TestUnknownKeyPackageExtension: what we don't know in another's key package is
+// ignored, listed or not (RFC 9420, Sections 10 and 13.4).
+func TestUnknownKeyPackageExtension(t *testing.T) {
+	s := suite1(t)
+	kp, private := newKeyPackage(t, s, "A")
+	kp.Extensions = []mls.Extension{{Type: 0x0a0a, Data: []byte("GREASE")}, {Type: 0xf0f0}}
+	if err := kp.Sign(s, private.Signer); err != nil {
+		t.Fatal(err)
+	}
+	if err := kp.Verify(s, testNow, false); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewKeyPackage(t *testing.T) {
 	for _, s := range mls.Suites() {
 		kp, private := newKeyPackage(t, s, "A")
@@ -196,6 +210,11 @@ func TestNewKeyPackage(t *testing.T) {
 	_, _, err := NewKeyPackage(s, KeyPackageOptions{
 		Credential: BasicCredential(nil), Signer: newSigner(t, s),
 		Extensions: []mls.Extension{{Type: ExtensionLastResort}},
+	})
+	wantRule(t, err, "10", "extension-capability")
+	_, _, err = NewKeyPackage(s, KeyPackageOptions{
+		Credential: BasicCredential(nil), Signer: newSigner(t, s),
+		Extensions: []mls.Extension{{Type: 0xf0f0}},
 	})
 	wantRule(t, err, "10", "extension-capability")
 	if _, _, err := NewKeyPackage(s, KeyPackageOptions{Signer: newSigner(t, s)}); !errors.Is(err, mls.ErrUnsupported) {
