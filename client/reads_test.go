@@ -114,16 +114,47 @@ func TestReadErrors(t *testing.T) {
 			return err
 		}
 	}
+	branch := client.SuccessionOptions{KeyPackages: []*treekem.KeyPackage{b.keyPackage()}}
+	_, shed, err := a.group(id).Branch(ctx, branch)
+	check(t, err)
 	for name, op := range map[string]struct {
 		m   *member
 		run func(*client.Group, *client.Client) error
 	}{
-		"message":  {b, receive(text)},
-		"proposal": {b, receive(proposal)},
-		"commit":   {b, receive(commit)},
-		"echo":     {a, receive(commit)},
-		"accept":   {a, accept},
-		"discard":  {a, func(g *client.Group, _ *client.Client) error { return g.Discard(ctx) }},
+		"try": {b, func(g *client.Group, _ *client.Client) error {
+			return g.Try(ctx, func(g *group.Group) error {
+				_, err := g.Process(commit)
+				return err
+			})
+		}},
+		"try and look": {b, func(g *client.Group, _ *client.Client) error {
+			return g.Try(ctx, func(g *group.Group) error {
+				for range g.Members() {
+				}
+				return nil
+			})
+		}},
+		"pending commit": {a, func(g *client.Group, _ *client.Client) error {
+			if _, err := g.PendingCommit(ctx); err != nil {
+				return err
+			}
+			_, err := g.PendingTree(ctx)
+			return err
+		}},
+		"branch": {a, func(g *client.Group, _ *client.Client) error {
+			_, _, err := g.Branch(ctx, branch)
+			return err
+		}},
+		"try to join a branch": {b, func(_ *client.Group, c *client.Client) error {
+			return c.TryJoin(ctx, shed.Message, client.JoinOptions{}, func(*group.Group) error { return nil })
+		}},
+		"join a branch": {b, receive(shed.Message)},
+		"message":       {b, receive(text)},
+		"proposal":      {b, receive(proposal)},
+		"commit":        {b, receive(commit)},
+		"echo":          {a, receive(commit)},
+		"accept":        {a, accept},
+		"discard":       {a, func(g *client.Group, _ *client.Client) error { return g.Discard(ctx) }},
 		"make a commit": {b, func(g *client.Group, _ *client.Client) error {
 			_, err := g.Commit(ctx, group.CommitOptions{Proposals: append(strangers(t, 2), group.RemoveProposal(3))})
 			return err

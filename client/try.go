@@ -8,7 +8,6 @@ import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
-	"github.com/treekem/mls/treekem"
 )
 
 // Try calls f with a copy of the group's state, to see what a message or a
@@ -125,10 +124,8 @@ func parseWelcome(message []byte) (*framing.Welcome, error) {
 type PendingCommit struct {
 	// Message is the commit, an encoded MLSMessage.
 	Message []byte
-	// Epoch is the one that it begins, Tree the ratchet tree of that, which is
-	// read from the store as it is needed.
+	// Epoch is the one that it begins.
 	Epoch uint64
-	Tree  *treekem.Tree
 	// Leaf is our leaf in that epoch.
 	Leaf mls.LeafIndex
 	// External tells that we join by it: then Changes is empty.
@@ -144,10 +141,10 @@ func (g *Group) PendingCommit(ctx context.Context) (p *PendingCommit, err error)
 		switch {
 		case g.joining != nil:
 			made := g.joining.g
-			p = &PendingCommit{Message: g.joining.record.Message, Epoch: made.Epoch(), Tree: made.Tree(), Leaf: made.OwnLeaf(), External: true}
+			p = &PendingCommit{Message: g.joining.record.Message, Epoch: made.Epoch(), Leaf: made.OwnLeaf(), External: true}
 		case g.pending != nil:
 			s := g.pending.staged
-			p = &PendingCommit{Message: s.Message(), Epoch: s.Epoch(), Tree: s.Tree(), Changes: s.Changes()}
+			p = &PendingCommit{Message: s.Message(), Epoch: s.Epoch(), Changes: s.Changes()}
 			_, p.Leaf = s.Committer()
 		default:
 			return ErrNothingPending
@@ -156,4 +153,22 @@ func (g *Group) PendingCommit(ctx context.Context) (p *PendingCommit, err error)
 		return nil
 	})
 	return p, err
+}
+
+// PendingTree returns the ratchet tree of the epoch that our pending commit
+// begins, the contents of a ratchet_tree extension: for a Welcome that leaves it
+// out (RFC 9420, Section 12.4.3.3).
+func (g *Group) PendingTree(ctx context.Context) (tree []byte, err error) {
+	err = g.with(ctx, func() error {
+		switch {
+		case g.joining != nil:
+			tree, err = g.joining.g.Tree().Bytes()
+		case g.pending != nil:
+			tree, err = g.pending.staged.Tree().Bytes()
+		default:
+			err = ErrNothingPending
+		}
+		return err
+	})
+	return tree, err
 }

@@ -95,15 +95,16 @@ func TestPendingCommit(t *testing.T) {
 	out := a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(2)}})
 	a.crash()
 	p := must(a.group(id).PendingCommit(ctx))(t)
+	next := must(a.group(id).PendingTree(ctx))(t)
 	if !bytes.Equal(p.Message, out.Message) || p.Epoch != 2 || p.Leaf != 0 || p.External || len(p.Changes.Removed) != 1 {
 		t.Errorf("%+v", p)
 	}
 	b.process(p.Message)
 	must(a.group(id).Accept(ctx))(t)
-	if !bytes.Equal(p.Tree.Hash(), must(b.tree(id))(t)) {
+	if !bytes.Equal(next, must(b.tree(id))(t)) {
 		t.Error("the tree of the pending commit is not the next epoch's")
 	}
-	_, err = a.group(id).PendingCommit(ctx)
+	_, err = a.group(id).PendingTree(ctx)
 	wantErr(t, err, client.ErrNothingPending)
 	want[*client.Removed](t, c.process(out.Message))
 
@@ -119,10 +120,10 @@ func TestPendingCommit(t *testing.T) {
 	}
 }
 
-func (m *member) tree(id []byte) (hash []byte, err error) {
+func (m *member) tree(id []byte) (encoded []byte, err error) {
 	err = m.group(id).View(ctx, func(g *group.Group) error {
-		hash = g.Tree().Hash()
-		return nil
+		encoded, err = g.Tree().Bytes()
+		return err
 	})
-	return hash, err
+	return encoded, err
 }

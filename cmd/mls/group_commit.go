@@ -154,7 +154,11 @@ func (a *app) handOut(ctx context.Context, g *held, c *commitFlags) error {
 		return errors.Join(err, g.Discard(ctx))
 	}
 	if c.tree != "" {
-		if err := a.outputTree(c.tree, p); err != nil {
+		tree, err := g.PendingTree(ctx)
+		if err != nil {
+			return err
+		}
+		if err := a.output(c.tree, tree); err != nil {
 			return err
 		}
 	}
@@ -230,15 +234,6 @@ func (g *held) pskProposal(id string) (framing.Proposal, error) {
 		return framing.Proposal{}, err
 	}
 	return group.PSKProposal(suite, []byte(id)), nil
-}
-
-// outputTree writes the ratchet tree that a Welcome leaves out. It is public.
-func (a *app) outputTree(name string, p *client.PendingCommit) error {
-	tree, err := p.Tree.Bytes()
-	if err != nil {
-		return err
-	}
-	return a.output(name, tree)
 }
 
 func (a *app) groupProposeCommand(f *groupFlags) *cobra.Command {
