@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/group"
@@ -52,6 +53,7 @@ type bench struct {
 	stores  [2]*counting
 	clients [2]*Client
 	groups  [2]*Group
+	enter   [2]time.Duration // how long it took to store them
 }
 
 var benchGroup = []byte("a full group")
@@ -94,8 +96,10 @@ func newBench(b testing.TB, n int, second store.Store) *bench {
 		fail(err)
 		_, err = t.clients[i].AddIdentity(ctx, IdentityOptions{Suite: suite, Credential: members[pair[i]].Credential, Signer: members[pair[i]].Signer})
 		fail(err)
+		start := time.Now()
 		t.groups[i], err = t.clients[i].enter(ctx, groups[i], nil, nil)
 		fail(err)
+		t.enter[i] = time.Since(start)
 	}
 	return t
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -212,7 +213,8 @@ func BenchmarkOnDemand(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.Logf("made in %v, %d bytes on disk, the tree has %d", time.Since(start).Round(time.Millisecond), info.Size(), len(encoded))
+			b.Logf("made in %v, stored in %v: %d bytes on disk, the tree has %d",
+				time.Since(start).Round(time.Millisecond), t.enter[1].Round(time.Millisecond), info.Size(), len(encoded))
 			next := func() {
 				out, err := t.groups[0].Commit(ctx, group.CommitOptions{})
 				if err == nil {
@@ -230,7 +232,32 @@ func BenchmarkOnDemand(b *testing.B) {
 				measureOnDemand(b, &job, func() {})
 			})
 			b.Run("on-demand", func(b *testing.B) { measureOnDemand(b, &job, next) })
+			b.Run("forget", func(b *testing.B) { forgetOnDisk(b, job.Path) })
 		})
+	}
+}
+
+// forgetOnDisk deletes the group of a store, once.
+func forgetOnDisk(b *testing.B, path string) {
+	ctx := context.Background()
+	s, err := openOnDisk(ctx, path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := Open(ctx, Config{Store: s, Group: group.Config{Authenticate: group.InsecureAnyCredential}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	g, err := c.Group(ctx, benchGroup)
+	if errors.Is(err, ErrUnknownGroup) {
+		b.Skip("a second run of this benchmark")
+	}
+	if err == nil {
+		err = g.Forget(ctx)
+	}
+	if err != nil {
+		b.Fatal(err)
 	}
 }
 
