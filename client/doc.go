@@ -29,6 +29,16 @@
 // between the batch and the application's own write loses a message whose key
 // is gone.
 //
+// # Large groups
+//
+// When a group is created or joined, its ratchet tree is stored in pieces. From
+// then on a commit writes those that it changes, O(log n), and after a restart
+// only what is needed is read. So a tree of package client reads from the store:
+// not within [Config.Save] or another transaction, and not once the store is
+// closed or the group forgotten. If something of it cannot be read, the operation
+// fails, has changed nothing, and can be tried again; whoever walks the tree in
+// [Group.View] need not look after it, who keeps one asks [treekem.Tree.Err].
+//
 // # One store, one client
 //
 // A store belongs to one Client at a time, and an older copy of it must not be

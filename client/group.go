@@ -122,11 +122,13 @@ func (g *Group) locked(ctx context.Context, f func() error) error {
 	return err
 }
 
-// load reads the group from the store, unless it is in memory.
+// load reads the group from the store, unless it is in memory and its trees can
+// be read: who has kept one may have found that it can't.
 func (g *Group) load(ctx context.Context) error {
-	if g.loaded {
+	if g.loaded && g.treeErr() == nil {
 		return nil
 	}
+	g.unload()
 	var p parts
 	if err := g.c.store.View(ctx, func(tx store.Reader) error { return p.read(tx, g.name) }); err != nil {
 		return err

@@ -83,8 +83,12 @@ func (g *Group) hold(ctx context.Context, message []byte, e envelope, missing bo
 		}
 		return err
 	})
-	if err != nil || there {
-		return o, err
+	if err != nil {
+		g.unload()
+		return nil, err
+	}
+	if there {
+		return o, nil
 	}
 	if g.head.HeldCount >= uint64(g.c.cfg.MaxHeld) || g.head.HeldBytes+uint64(len(message)) > uint64(g.c.cfg.MaxHeldBytes) {
 		return nil, ErrHoldFull

@@ -213,6 +213,61 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
+// TestReadErrorsInReplay lets each read fail while a commit is processed for
+// which others are held: none of them is lost, or taken for a bad one.
+func TestReadErrorsInReplay(t *testing.T) {
+	id, a, b := crowd(t)
+	first := a.commit(id, group.CommitOptions{}).Message
+	must(a.group(id).Accept(ctx))(t)
+	later := [][]byte{a.send(id, "one")}
+	later = append(later, must(a.group(id).Propose(ctx, group.RemoveProposal(30), nil))(t).Message)
+	later = append(later, a.commit(id, group.CommitOptions{Proposals: strangers(t, 2)}).Message)
+	must(a.group(id).Accept(ctx))(t)
+	later = append(later, a.send(id, "two"))
+	for _, message := range later {
+		want[*client.Held](t, b.process(message))
+	}
+	whole := 0
+	for k := int64(1); ; k++ {
+		s := &failingReads{Store: b.store.Clone()}
+		cfg := b.cfg
+		cfg.Store = s
+		var texts string
+		cfg.Notify = func(e client.Event) {
+			switch o := e.Outcome.(type) {
+			case *client.MessageReceived:
+				texts += string(o.Data) + " "
+			case *client.Refused:
+				t.Errorf("read %d failed: refused: %v", k, o.Err)
+			}
+		}
+		c := must(client.Open(ctx, cfg))(t)
+		s.arm(k)
+		_, err := c.Receive(ctx, first)
+		done := s.reads.Load() < k
+		s.arm(0)
+		if err != nil {
+			if !errors.Is(err, errRead) {
+				t.Fatalf("read %d failed: %v", k, err)
+			}
+			_, err = c.Receive(ctx, first)
+		} else if !done {
+			whole++ // the commit was applied, and a held message was not
+		}
+		check(t, err)
+		info := must(must(c.Group(ctx, id))(t).Info(ctx))(t)
+		if info.Held != 0 || info.Epoch != a.info(id).Epoch || texts != "one two " {
+			t.Fatalf("read %d failed: %+v, %q", k, info, texts)
+		}
+		if done {
+			break
+		}
+	}
+	if whole == 0 {
+		t.Error("no read failed after the commit was applied")
+	}
+}
+
 // TestDamagedPages damages each record of a large group's tree: the group's next
 // commit is refused, or as it would be.
 func TestDamagedPages(t *testing.T) {

@@ -81,9 +81,13 @@ func (g *Group) Process(ctx context.Context, message []byte) (o Outcome, err err
 }
 
 // process deals with a message. held is its key if it was held, to be deleted in
-// the same batch.
+// the same batch. If it fails for another reason than the message, the group is
+// unloaded.
 func (g *Group) process(ctx context.Context, message []byte, e envelope, held *heldMessage) (Outcome, error) {
 	if o, err := g.known(ctx, message, e); o != nil || err != nil {
+		if err != nil {
+			g.unload()
+		}
 		return o, err
 	}
 	if j := g.joining; j != nil {
@@ -99,6 +103,10 @@ func (g *Group) process(ctx context.Context, message []byte, e envelope, held *h
 		}
 	}
 	received, err := g.g.Process(message)
+	if failed := g.treeErr(); failed != nil {
+		g.unload()
+		return nil, failed
+	}
 	if err != nil {
 		return g.failed(ctx, message, e, err)
 	}

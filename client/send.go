@@ -194,6 +194,7 @@ func (g *Group) merge(ctx context.Context, staged *group.Staged, message []byte,
 	lost := g.pending != nil && !m.own || m.lostJoin
 	m.applied = applied(staged, m.own)
 	if err := g.lostProposals(m.applied, m.own); err != nil {
+		g.unload()
 		return nil, nil, err
 	}
 	if welcome := staged.Welcome(); m.own && len(welcome) > 0 {
