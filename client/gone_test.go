@@ -123,3 +123,28 @@ func TestConsumedKeysAreGone(t *testing.T) {
 		t.Error("there is no file")
 	}
 }
+
+// TestDroppedGroupsAreCleared: what a client no longer has in memory is cleared
+// there, not left for the garbage collector.
+func TestDroppedGroupsAreCleared(t *testing.T) {
+	id, a, b, c := trio(t)
+	kept := make(map[*member]*group.Group)
+	for _, m := range []*member{a, b, c} {
+		check(t, m.group(id).View(ctx, func(g *group.Group) error {
+			kept[m] = g
+			return nil
+		}))
+	}
+	commit := a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(1)}})
+	want[*client.Removed](t, b.process(commit.Message))
+	check(t, c.group(id).Forget(ctx))
+	check(t, a.c.Close())
+	for m, g := range kept {
+		if len(g.EpochAuthenticator()) != 0 {
+			t.Errorf("%s still has the epoch's secrets", m.name)
+		}
+		if _, err := g.Protect(nil, nil); err == nil {
+			t.Errorf("%s can still send", m.name)
+		}
+	}
+}

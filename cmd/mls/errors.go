@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/store"
 )
 
 // failedError marks what the body of a command returned: exit code 1.
@@ -75,6 +76,8 @@ func hintFor(err error) string {
 		return `"mls explain" shows the rule in its place`
 	case errors.Is(err, mls.ErrMalformed):
 		return `"mls inspect" shows what the file holds`
+	case errors.Is(err, store.ErrFull):
+		return "make room on the disk; nothing has changed"
 	case errors.Is(err, fs.ErrPermission):
 		return "check the permissions of the file and its directory"
 	}
