@@ -161,7 +161,7 @@ func (p *printer) attacks(r *Report) {
 }
 
 func (p *printer) growth(r *Report) {
-	p.section("Growth", "with the number of members n: e of cost ∝ nᵉ, and the law that explains the measured points best")
+	p.section("Growth", "with the number of members n: e of cost ∝ nᵉ; and which law, a + b·n or a + b·log₂ n, comes closer to what was measured")
 	rows := [][]string{{"design", "sizes", "message bytes", "e", "law", "re-key bytes", "e", "law", "re-key CPU", "e", "law"}}
 	for _, d := range r.Designs {
 		if len(d.Sweep) == 0 {
@@ -179,6 +179,14 @@ func (p *printer) growth(r *Report) {
 	p.grid(rows)
 }
 
+// Word is the law and the exponent.
+func (f Fit) Word() string {
+	if f.Law == "1" {
+		return "constant"
+	}
+	return fmt.Sprintf("%s (e = %.2f)", f.Law, f.Exponent)
+}
+
 // cells are a fit's exponent and its law.
 func (f Fit) cells(unit func(float64) string) []string {
 	law := f.Law
@@ -186,9 +194,9 @@ func (f Fit) cells(unit func(float64) string) []string {
 	case "1":
 		law = "constant"
 	case "n":
-		law += fmt.Sprintf(" (R² %.3f)", f.Linear)
+		law += fmt.Sprintf(" (± %.0f %%)", 100*f.OffLinear)
 	case "log n":
-		law += fmt.Sprintf(" (R² %.3f), +%s a doubling", f.Log, unit(f.PerDoubling))
+		law += fmt.Sprintf(" (± %.0f %%), +%s a doubling", 100*f.OffLog, unit(f.PerDoubling))
 	}
 	return []string{fmt.Sprintf("%.2f", f.Exponent), law}
 }

@@ -29,7 +29,7 @@ func (r *TreeReport) write(p *printer) error {
 			}
 			rows = append(rows, []string{
 				x.Name, strconv.Itoa(x.Members), strconv.Itoa(x.Commits), fmt.Sprintf("%.1f", x.Mean), strconv.Itoa(x.Median),
-				strconv.Itoa(x.P95), strconv.Itoa(x.Max), strconv.Itoa(x.First), Bytes(int(x.Bytes)),
+				strconv.Itoa(x.P95), strconv.Itoa(x.Max), strconv.Itoa(x.First), Bytes(int(math.Round(x.Bytes))),
 				fmt.Sprintf("%.0f", math.Log2(float64(x.Members))), fmt.Sprintf("%.0f", math.Sqrt(float64(x.Members))), expected,
 			})
 		}
@@ -48,7 +48,7 @@ func (r *TreeReport) parts() []treePart {
 		{"updates", "Update proposals", "HPKE ciphertexts per commit, by the number of Update proposals of random members in each; the committer is a random member", r.Updates},
 		{"committers", "Committers", "HPKE ciphertexts per commit with one Update proposal in each, by who commits", r.Committers},
 		{"healing", "Healing", "HPKE ciphertexts per commit after a bulk add: as many commits as members, without proposals, by who commits", r.Healing},
-		{"paper", "Tainted TreeKEM's workload", "HPKE ciphertexts per commit; 80 % updates by a Zipf distribution, 10 % adds, 10 % removals, by who adds and removes", r.Paper},
+		{"paper", "Tainted TreeKEM's workload", "HPKE ciphertexts per commit; 80 % updates by a Zipf distribution (who joined first updates most), 10 % adds, 10 % removals, by who adds and removes", r.Paper},
 	}
 }
 
