@@ -182,3 +182,89 @@ func TestBranchAfterFailedWrite(t *testing.T) {
 	check(t, err)
 	want[*client.Joined](t, c.process(welcome.Message))
 }
+
+// TestSuccessionFaults lets each write of a succession fail in every way, the
+// maker's and the joiner's: whoever starts again and does what is still to be
+// done ends in the new group, once.
+func TestSuccessionFaults(t *testing.T) {
+	next := []byte("next")
+	for name, succeed := range map[string]func(*client.Group, client.SuccessionOptions) error{
+		"branch": func(g *client.Group, opt client.SuccessionOptions) error {
+			_, _, err := g.Branch(ctx, opt)
+			return err
+		},
+		"reinitialize": func(g *client.Group, opt client.SuccessionOptions) error {
+			_, _, err := g.Reinitialize(ctx, opt)
+			return err
+		},
+	} {
+		for _, fault := range []storetest.Fault{storetest.Begin, storetest.Write, storetest.Commit, storetest.Lost} {
+			n := 0
+			for failed := true; failed; n++ {
+				a, b := newMember(t, "alice"), newMember(t, "bob")
+				id := a.create()
+				a.add(id, nil, b)
+				suiteID := suite(t).ID()
+				if name == "reinitialize" {
+					a.commits(id, b, group.CommitOptions{Proposals: []framing.Proposal{group.ReInitProposal(next, suiteID, nil)}})
+				}
+				opt := client.SuccessionOptions{GroupID: next, KeyPackages: []*treekem.KeyPackage{b.keyPackage()}}
+				failed = false
+				count := 0
+				decide := func(int) storetest.Fault {
+					count++
+					if count == n+1 {
+						failed = true
+						return fault
+					}
+					return storetest.None
+				}
+				err := drive(t, a, b, decide, func(g *client.Group) error { return succeed(g, opt) }, id, next)
+				if failed != (err != nil) {
+					t.Fatalf("%s, fault %d at write %d: %v", name, fault, n, err)
+				}
+				check(t, drive(t, a, b, nil, func(g *client.Group) error { return succeed(g, opt) }, id, next))
+				a.crash()
+				b.crash()
+				agree(t, next, a, b)
+				b.reads(a.send(next, "here"), "here")
+				clean(t, a, b)
+				if left := must(b.c.KeyPackages(ctx, b.id))(t); left.Ready != 0 {
+					t.Fatalf("%s, fault %d at write %d: the key package is left", name, fault, n)
+				}
+			}
+			if n < 4 {
+				t.Errorf("%s: %d writes only", name, n-1)
+			}
+		}
+	}
+}
+
+// drive does what is still to be done until the members of a group are in the
+// next one, on stores whose writes may fail.
+func drive(t *testing.T, a, b *member, decide func(int) storetest.Fault, succeed func(*client.Group) error, id, next []byte) error {
+	t.Helper()
+	open := func(m *member) *client.Client {
+		cfg := m.cfg
+		cfg.Store = storetest.NewFaulty(m.store, decide)
+		return must(client.Open(ctx, cfg))(t)
+	}
+	one, other := open(a), open(b)
+	if _, err := one.Group(ctx, next); errors.Is(err, client.ErrUnknownGroup) {
+		if err := succeed(must(one.Group(ctx, id))(t)); err != nil {
+			return err
+		}
+	}
+	for _, out := range must(one.Outbox(ctx))(t) {
+		if out.Kind != client.KindWelcome {
+			continue
+		}
+		if _, err := other.Receive(ctx, out.Message); err != nil {
+			return err
+		}
+		if err := one.Sent(ctx, out.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
