@@ -95,13 +95,14 @@ func storeHint(path string, err error) error {
 	}{
 		{store.ErrLocked, "another process has it open: try again when that has ended"},
 		{store.ErrSealed, "--passphrase-file, $" + passphraseEnv + " or \"mls store --key\" opens it"},
+		{store.ErrWrongKey, "it was made under another passphrase or key than --passphrase-file, $" + passphraseEnv + " or \"mls store --key\" say"},
 		{store.ErrNotSealed, "leave the passphrase or key out, also in $" + passphraseEnv},
 		{mls.ErrUnsupported, "if it was made under other numbers of cipher suites: --code-points or $" + codePointsEnv + " as then; else use a newer mls"},
 		{store.ErrNewer, "use a newer mls"},
 		{store.ErrRolledBack, "this is an old copy: it must not be used for messages again; groups are joined again by external commits"},
 		{store.ErrCorrupt, "an old copy must not be used for messages again; groups are joined again by external commits"},
 	} {
-		if errors.Is(err, h.is) {
+		if hint == "" && errors.Is(err, h.is) {
 			hint = h.hint
 		}
 	}
