@@ -28,7 +28,7 @@ import (
 	"github.com/treekem/mls/treekem"
 )
 
-// The crash test lets a process work on the stores of two members of one group
+// The crash test lets a process work on the stores of two members of one large group
 // and kills it, again and again: at a chosen write of a store, before, within or
 // after it, or at any instant. A file stands for the delivery service: what was
 // handed out is what is in it. After each crash the process that follows first
@@ -336,9 +336,32 @@ func crashStep(s *service, m *actor, rng *rand.Rand) {
 		out, err := m.g.Propose(ctx, group.ExtensionsProposal(nil), nil)
 		m.hand(s, out, err)
 	case 3, 4:
-		out, err := m.g.Commit(ctx, group.CommitOptions{})
+		out, err := m.g.Commit(ctx, group.CommitOptions{Proposals: m.crashChange(rng)})
 		m.hand(s, out, err)
 	}
+}
+
+// crashChange is what a commit changes of the members who are not watched: often
+// nothing.
+func (a *actor) crashChange(rng *rand.Rand) []framing.Proposal {
+	switch rng.IntN(4) {
+	case 0:
+		return strangers(a.t, 1+rng.IntN(3))
+	case 1:
+		var others []mls.LeafIndex
+		check(a.t, a.g.View(ctx, func(g *group.Group) error {
+			for i := range g.Members() {
+				if i > 1 {
+					others = append(others, i)
+				}
+			}
+			return nil
+		}))
+		if len(others) > 0 {
+			return []framing.Proposal{group.RemoveProposal(others[rng.IntN(len(others))])}
+		}
+	}
+	return nil
 }
 
 // prepareCrash makes the group of two, unless it is there.
@@ -354,7 +377,9 @@ func prepareCrash(t *testing.T, a, b *actor) bool {
 	}
 	kp := must(framing.Parse(must(b.c.NewKeyPackages(ctx, ids[1], client.KeyPackageOptions{}))(t)[0]))(t).KeyPackage
 	a.g = must(a.c.CreateGroup(ctx, ids[0], client.GroupOptions{GroupID: crashGroup}))(t)
-	must(a.g.Commit(ctx, group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(kp)}}))(t)
+	// With so many more the tree has several pages.
+	adds := append([]framing.Proposal{group.AddProposal(kp)}, strangers(t, 30)...)
+	must(a.g.Commit(ctx, group.CommitOptions{Proposals: adds}))(t)
 	welcome := must(a.g.Accept(ctx))(t).Welcome
 	must(b.c.Receive(ctx, welcome.Message))(t)
 	check(t, a.c.Sent(ctx, welcome.ID))

@@ -106,10 +106,7 @@ func (p *Private) Open(t *Tree, sender mls.LeafIndex, path *UpdatePath, groupCon
 	common := commonAncestor(sender, p.leaf)
 	first := slices.IndexFunc(steps, func(s step) bool { return s.x == common })
 	if first < 0 {
-		if err := t.Err(); err != nil {
-			return nil, mls.Secret{}, err
-		}
-		panic("mls: internal error: a member below a blank copath child")
+		return nil, mls.Secret{}, t.impossible("a member below a blank copath child")
 	}
 	secret, err := p.decrypt(t.reading(), &steps[first], &path.Nodes[first], groupContext, added)
 	if err := t.sure(t.at(sender, err)); err != nil {

@@ -44,6 +44,16 @@ func (s *source) Err() error {
 
 func (s *source) fail(err error) { s.failure.CompareAndSwap(nil, &failure{err}) }
 
+// impossible is for what cannot be: unless a part of a stored tree could not be
+// read, or was forged together with its checksum.
+func (t *Tree) impossible(what string) error {
+	if t.src == nil {
+		panic("mls: internal error: " + what)
+	}
+	t.src.fail(fmt.Errorf("%w: a stored tree: %s", mls.ErrMalformed, what))
+	return t.Err()
+}
+
 // kids returns the children of the parent node n at x: those of a subtree of
 // blanks are nil.
 func (n *node) kids(x NodeIndex, src *source) (left, right *node) {

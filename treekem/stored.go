@@ -242,7 +242,8 @@ func (d *storedDiff) done() (*Stored, *TreeChanges, error) {
 // headBottom is the level at which the head ends.
 func headBottom(root NodeIndex) int { return root.Level() / pageLevels * pageLevels }
 
-// OpenTree opens a stored tree. Its errors wrap [mls.ErrMalformed], or
+// OpenTree opens a stored tree. Nothing of it can be relied on before its tree hash
+// was found to be the group context's. Errors wrap [mls.ErrMalformed], or
 // [mls.ErrUnsupported] for a later version, or are the reader's.
 func OpenTree(s *mls.Suite, read TreeReader) (*Stored, error) {
 	src := &source{read: read}

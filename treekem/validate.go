@@ -134,10 +134,7 @@ func (t *Tree) checkAgreement(changed []mls.LeafIndex) error {
 				"leaf %d uses a credential type that not all members support", i))
 		}
 	}
-	if err := t.Err(); err != nil {
-		return err
-	}
-	panic("mls: internal error: members disagree on credential types without a culprit")
+	return t.impossible("members disagree on credential types without a culprit")
 }
 
 // supportAt returns the support of the member at leaf i.
@@ -162,10 +159,7 @@ func (t *Tree) CheckRequired(req RequiredCapabilities) error {
 				"leaf %d does not support all required capabilities", i))
 		}
 	}
-	if err := t.Err(); err != nil {
-		return err
-	}
-	panic("mls: internal error: required capabilities unsupported without a culprit")
+	return t.impossible("required capabilities unsupported without a culprit")
 }
 
 // satisfies reports whether every member supports what is required. Default
