@@ -39,7 +39,7 @@ const narrow = `<style>html{max-width:375px}</style>`
 const catcher = `<script>var errors=0;addEventListener("error",function(){errors++})</script>`
 
 // TestPageInBrowser opens a report in headless Chromium as on a phone and on a
-// desktop: with a tree that is drawn whole, and with one of 256 members, which is
+// desktop: with a tree that is drawn whole, and with one of 128 members, which is
 // folded. It needs Chromium, of Debian's package of that name.
 func TestPageInBrowser(t *testing.T) {
 	browser, err := exec.LookPath("chromium")
@@ -62,12 +62,12 @@ func TestPageInBrowser(t *testing.T) {
 		}
 	}
 	look("whole", func(l sight) bool { return l.nodes == 2*MinFilm-1 && l.folded == 0 })
-	if report.Film, err = Shoot(1, 256); err != nil {
+	if report.Film, err = Shoot(1, 128); err != nil {
 		t.Fatal(err)
 	}
 	// Two of the members are removed in the end; the first path after the bulk add
 	// is encrypted to members all over the tree.
-	look("folded", func(l sight) bool { return l.nodes == 63 && l.folded == 254 && l.rings > 8 })
+	look("folded", func(l sight) bool { return l.nodes == 63 && l.folded == 126 && l.rings > 8 })
 }
 
 // sight is what probe found.
