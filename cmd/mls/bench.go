@@ -110,14 +110,8 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 
 // benchSuites measures all suites.
 func (a *app) benchSuites(cmd *cobra.Command, cfg bench.Config, members string, out benchOutput) error {
-	command := "mls bench --suites"
-	if out.report != "" {
-		command += " --report " + shownPath(out.report)
-	}
 	if !cmd.Flags().Changed("members") {
 		members = "1024"
-	} else {
-		command += " --members " + members
 	}
 	var err error
 	if cfg.Members, err = parseBenchSizes(members); err != nil {
@@ -148,7 +142,7 @@ func (a *app) benchSuites(cmd *cobra.Command, cfg bench.Config, members string, 
 		err = errors.New("interrupted")
 	}
 	if err == nil && page != nil {
-		if page, err = bench.ReplaceSuites(page, results, command); err == nil {
+		if page, err = bench.ReplaceSuites(page, results, shownCommand(cmd)); err == nil {
 			err = os.WriteFile(out.report, page, 0o644)
 		}
 	}
