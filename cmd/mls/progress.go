@@ -19,8 +19,12 @@ type progress struct {
 	last  time.Time
 }
 
-// lineEvery keeps logs short where there is no terminal.
-const lineEvery = 2 * time.Second
+// Logs are kept short where there is no terminal: a line for something new at most
+// every lineEvery, and one for what goes on every sameEvery.
+const (
+	lineEvery = 2 * time.Second
+	sameEvery = 30 * time.Second
+)
 
 func (a *app) newProgress() *progress {
 	p := &progress{app: a, last: time.Now()}
@@ -45,7 +49,11 @@ func (p *progress) update(doing string, done, total int) {
 		p.bar.SetCurrent(int64(min(done, total-1))) // the last unit ends the bar
 		return
 	}
-	if doing == p.doing.Load() || time.Since(p.last) < lineEvery {
+	wait := lineEvery
+	if doing == p.doing.Load() {
+		wait = sameEvery
+	}
+	if time.Since(p.last) < wait {
 		return
 	}
 	p.doing.Store(doing)
