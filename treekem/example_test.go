@@ -126,3 +126,62 @@ func ExampleTree_EveryMember() {
 	// true false [basic]
 	// mls: invalid leaf 0 does not support all required capabilities [leaf 0, "alice"] (RFC 9420, Section 11.1: required-capabilities)
 }
+
+// A tree is stored in pieces; a commit changes few of them, and who opens the
+// tree again reads few.
+func ExampleStored() {
+	suite, err := mls.LookupSuite(mls.X25519_AES128GCM_SHA256_Ed25519)
+	if err != nil {
+		log.Fatal(err)
+	}
+	store := map[string][]byte{} // stands for a transactional store
+	write := func(c *treekem.TreeChanges) {
+		for _, name := range c.Delete {
+			delete(store, string(name))
+		}
+		for _, r := range c.Put {
+			store[string(r.Name)] = r.Value
+		}
+	}
+	edit := func(tree *treekem.Tree, adds int) *treekem.Tree {
+		e := tree.Edit()
+		for range adds {
+			kp, _ := newClient(suite, "a member")
+			if _, err := e.Add(&kp.LeafNode); err != nil {
+				log.Fatal(err)
+			}
+		}
+		tree, err := e.Done()
+		if err != nil {
+			log.Fatal(err)
+		}
+		return tree
+	}
+
+	first, _ := newClient(suite, "the first")
+	tree, err := treekem.NewTree(suite, &first.LeafNode)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, whole, err := treekem.StoreTree(edit(tree, 999))
+	if err != nil {
+		log.Fatal(err)
+	}
+	write(whole)
+
+	reads := 0
+	opened, err := treekem.OpenTree(suite, func(name []byte) ([]byte, error) {
+		reads++
+		return store[string(name)], nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	next, changes, err := opened.Store(edit(opened.Tree(), 1))
+	if err != nil {
+		log.Fatal(err)
+	}
+	write(changes)
+	fmt.Println(next.Tree().Members(), "members in", len(store), "records:", reads, "read,", len(changes.Put), "written")
+	// Output: 1001 members in 231 records: 8 read, 6 written
+}
