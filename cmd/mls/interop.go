@@ -100,6 +100,7 @@ it.`,
 	flags.StringSliceVar(&f.suites, "suites", nil, "cipher `suites`, by number or name (default all that the clients share)")
 	flags.StringSliceVar(&f.opt.Scenarios, "scenario", nil, "`names` of scenarios (default all)")
 	flags.StringVar(&f.handshakes, "handshakes", "both", "`framing` of handshakes: private, public or both")
+	flags.BoolVar(&f.opt.NoGREASE, "no-grease", false, "keep extensions of GREASE types out of our own leaf nodes and key packages")
 	flags.BoolVar(&f.opt.AllCasts, "all-casts", false, "let the clients play the actors in every combination")
 	flags.IntVar(&f.opt.Steps, "steps", interop.DefaultSteps, "`length` of deep_random")
 	flags.IntVar(&f.opt.Actors, "actors", interop.DefaultActors, "`number` of actors in deep_random")

@@ -53,7 +53,7 @@ func TestEverySuite(t *testing.T) {
 
 // TestTwoServers lets two processes' worth of clients play all roles.
 func TestTwoServers(t *testing.T) {
-	address, stop, err := serveSelf(t.Context())
+	address, stop, err := newService().serveSelf(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func (l liar) Export(ctx context.Context, r *mlsclient.ExportRequest, o ...grpc.
 
 // TestRunnerNotices shows that a wrong answer makes a play fail, and says which.
 func TestRunnerNotices(t *testing.T) {
-	address, stop, err := serveSelf(t.Context())
+	address, stop, err := newService().serveSelf(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestRunnerNotices(t *testing.T) {
 		{"nothing", liar{}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := &runner{report: new(Report), suites: []uint32{1}}
+			r := &runner{self: newService(), report: new(Report), suites: []uint32{1}}
 			defer r.close()
 			for i := range 2 {
 				p, err := connect(t.Context(), address)

@@ -28,7 +28,8 @@ This page is made by "mls interop matrix" from the reports of runs, and not edit
 
 A cell counts the plays of a scenario that passed: handshakes in the clear and encrypted, and every client in every
 role. "no": a client says that it does not do that; the reason is below. "bug": it fails because of a bug of the
-peer’s, of which there is a note below. "FAILED" is what nobody has explained.
+peer’s, of which there is a note below. "FAILED" is what nobody has explained. A random scenario leaves out what a
+client has no calls for.
 `
 
 // WriteMatrix prints reports as a page of Markdown: client, version, cipher
@@ -45,10 +46,13 @@ func WriteMatrix(w io.Writer, reports []*Report) error {
 
 func (r *Report) writeMatrix(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\n## %s\n\n", strings.Join(r.Clients, " with "))
+	if r.NoGREASE {
+		b.WriteString("But for the scenario \"grease\", our own leaf nodes go without extensions of GREASE types.\n\n")
+	}
 	suites := r.suites()
 	b.WriteString("| scenario |")
 	for _, s := range suites {
-		fmt.Fprintf(b, " suite %d |", s)
+		fmt.Fprintf(b, " suite %s |", suiteNumber(s))
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(suites)) + "\n")
 	for _, name := range r.scenarios() {
@@ -63,6 +67,14 @@ func (r *Report) writeMatrix(b *bytes.Buffer) {
 	r.writeReasons(b, Unsupported, "Not supported:", func(res *Result) string { return res.Detail })
 	r.writeReasons(b, Known, "Bugs of the peer’s:", func(res *Result) string { return res.Note })
 	r.writeReasons(b, Failed, "Failures:", func(res *Result) string { return res.Detail })
+}
+
+// suiteNumber is a cipher suite as docs/suites.md writes it.
+func suiteNumber(s uint16) string {
+	if s < 0x0100 {
+		return fmt.Sprint(s)
+	}
+	return fmt.Sprintf("%#04x", s)
 }
 
 func (r *Report) suites() []uint16 {

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -57,9 +58,14 @@ func config(psks *pskStore, encrypt bool) group.Config {
 	return cfg
 }
 
-// identity presents a name with a basic credential.
-func identity(name []byte, signer mls.Signer) group.Identity {
+// identity presents a name with a basic credential. Its leaf nodes and key
+// packages have an extension of a GREASE type (RFC 9420, Section 13.5), unless
+// the service is to go without.
+func (s *service) identity(name []byte, signer mls.Signer) group.Identity {
 	caps := treekem.DefaultCapabilities()
+	if s.plain.Load() {
+		caps.Extensions = slices.DeleteFunc(caps.Extensions, func(t mls.ExtensionType) bool { return mls.IsGREASE(uint16(t)) })
+	}
 	caps.Extensions = append(caps.Extensions, testExtension)
 	return group.Identity{Credential: treekem.BasicCredential(name), Signer: signer, Capabilities: &caps}
 }
@@ -74,12 +80,12 @@ type newcomer struct {
 }
 
 // newNewcomer makes a key package for a name.
-func newNewcomer(suite *mls.Suite, name []byte, psks *pskStore) (*newcomer, error) {
+func (s *service) newNewcomer(suite *mls.Suite, name []byte, psks *pskStore) (*newcomer, error) {
 	signer, err := suite.GenerateSigner()
 	if err != nil {
 		return nil, err
 	}
-	kp, private, err := group.NewKeyPackage(config(psks, false), suite, group.KeyPackageOptions{Identity: identity(name, signer)})
+	kp, private, err := group.NewKeyPackage(config(psks, false), suite, group.KeyPackageOptions{Identity: s.identity(name, signer)})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,11 @@ func (w *world) step(s *scriptStep) error {
 	}
 	switch s.Do {
 	case "commit":
-		return w.commit(r, commitStep{by: s.By, refs: r.pending, values: s.Value, path: s.Path, treeApart: s.TreeApart})
+		refs := r.pending
+		if s.LeaveOut {
+			refs = nil
+		}
+		return w.commit(r, commitStep{by: s.By, refs: refs, values: s.Value, path: s.Path, treeApart: s.TreeApart})
 	case "propose":
 		return w.propose(r, s.By, s.Change)
 	case "external_join":

@@ -92,6 +92,21 @@ func (c *commitStep) note(change *proposalSpec, transaction uint32) {
 	}
 }
 
+// types are those of the proposals in the list, and of those left out.
+func (c *commitStep) types(r *room) (listed, leftOut []string) {
+	for _, p := range r.pending {
+		if slices.Contains(c.refs, p) {
+			listed = append(listed, p.change.Type)
+		} else {
+			leftOut = append(leftOut, p.change.Type)
+		}
+	}
+	for i := range c.values {
+		listed = append(listed, c.values[i].Type)
+	}
+	return listed, leftOut
+}
+
 // request makes the request for a commit.
 func (w *world) request(r *room, c *commitStep) (*mlsclient.CommitRequest, error) {
 	req := &mlsclient.CommitRequest{StateId: r.states[c.by], ForcePath: c.path, ExternalTree: c.treeApart}
@@ -99,6 +114,8 @@ func (w *world) request(r *room, c *commitStep) (*mlsclient.CommitRequest, error
 		req.ByReference = append(req.ByReference, p.message)
 		c.note(&p.change, p.transaction)
 	}
+	w.underWay = &CommitSummary{From: w.actor(c.by).peer.name}
+	w.underWay.Proposals, w.underWay.LeftOut = c.types(r)
 	for i := range c.values {
 		d, transaction, err := w.describe(r, &c.values[i])
 		if err != nil {
@@ -138,7 +155,11 @@ func (w *world) commit(r *room, c commitStep) error {
 			return err
 		}
 	}
-	return w.agree(r)
+	if err := w.agree(r); err != nil {
+		return err
+	}
+	w.underWay = nil
+	return nil
 }
 
 // nextEpoch lets the removed go and forgets the proposals.

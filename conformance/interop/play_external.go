@@ -30,6 +30,7 @@ func (w *world) externalJoin(r *room, s *scriptStep) error {
 	for _, name := range s.PSKs {
 		req.Psks = append(req.Psks, &mlsclient.PreSharedKey{PskId: []byte(name), PskSecret: r.psks[name]})
 	}
+	w.underWay = nil
 	a := w.actor(s.By)
 	resp, err := call(w, a, "ExternalJoin", a.peer.ExternalJoin, req)
 	if err != nil {

@@ -25,6 +25,7 @@ func (w *world) reinit(r *room, s *scriptStep) error {
 	if err != nil {
 		return err
 	}
+	w.underWay = nil
 	return w.restart(r, s, c.newSuite(w, r), next)
 }
 

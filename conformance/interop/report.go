@@ -32,13 +32,31 @@ type Result struct {
 	Outcome   Outcome  `json:"outcome"`
 	Detail    string   `json:"detail,omitempty"`
 	Note      string   `json:"note,omitempty"`
-	Steps     int      `json:"steps"`
-	Millis    int64    `json:"ms"`
+	// Call is the call that failed, and By the client that answered it; empty if
+	// the failure is something else.
+	Call string `json:"call,omitempty"`
+	By   string `json:"by,omitempty"`
+	// Commit is the commit that was under way.
+	Commit *CommitSummary `json:"commit,omitempty"`
+	Steps  int            `json:"steps"`
+	Millis int64          `json:"ms"`
+}
+
+// CommitSummary is what tells one commit from others.
+type CommitSummary struct {
+	// From is the client that makes it.
+	From string `json:"from"`
+	// Proposals are the types in its list, LeftOut those that were proposed and
+	// that it leaves out.
+	Proposals []string `json:"proposals,omitempty"`
+	LeftOut   []string `json:"left_out,omitempty"`
 }
 
 // Report is what a run found.
 type Report struct {
-	Clients     []string `json:"clients"`
+	Clients []string `json:"clients"`
+	// NoGREASE: see Options.
+	NoGREASE    bool     `json:"no_grease,omitempty"`
 	Passed      int      `json:"passed"`
 	Failed      int      `json:"failed"`
 	Unsupported int      `json:"unsupported"`
@@ -99,7 +117,7 @@ func (res *Result) explain() string {
 	if res.Note != "" {
 		text += " (" + res.Note + ")"
 	}
-	return fmt.Sprintf("%s, suite %d, %s, %s: %s", res.Outcome, res.Suite, handshakes, strings.Join(res.Cast, "+"), text)
+	return fmt.Sprintf("%s, suite %s, %s, %s: %s", res.Outcome, suiteNumber(res.Suite), handshakes, strings.Join(res.Cast, "+"), text)
 }
 
 // WriteText prints a line for each scenario, the failures, and the total.
@@ -143,10 +161,37 @@ type peerBug struct {
 	Client string `json:"client"`
 	// Scenarios fail with it.
 	Scenarios []string `json:"scenarios"`
-	// Details are what the failure's text holds, one of them.
-	Details []string `json:"details"`
+	// Signs are how it shows, one of them.
+	Signs []sign `json:"signs"`
 	// Text says what the bug is, and what RFC 9420 says.
 	Text string `json:"note"`
+}
+
+// sign tells failures of one cause from others: all that it gives has to hold.
+// Where a peer misreads random bytes, the texts of errors differ from run to run,
+// and only the call and what the commit held tell the cause.
+type sign struct {
+	// Call is the call that fails.
+	Call string `json:"call,omitempty"`
+	// By is how the name of the client that answers it begins.
+	By string `json:"by,omitempty"`
+	// From is how the name of the client that made the commit begins.
+	From string `json:"from,omitempty"`
+	// Proposal is a type in the list of the commit, LeftOut one that it leaves out.
+	Proposal string `json:"proposal,omitempty"`
+	LeftOut  string `json:"left_out,omitempty"`
+	// Text is part of the failure's text.
+	Text string `json:"text,omitempty"`
+}
+
+func (s *sign) matches(res *Result) bool {
+	var c CommitSummary
+	if res.Commit != nil {
+		c = *res.Commit
+	}
+	return (s.Call == "" || s.Call == res.Call) && strings.HasPrefix(res.By, s.By) && strings.HasPrefix(c.From, s.From) &&
+		(s.Proposal == "" || slices.Contains(c.Proposals, s.Proposal)) &&
+		(s.LeftOut == "" || slices.Contains(c.LeftOut, s.LeftOut)) && strings.Contains(res.Detail, s.Text)
 }
 
 //go:embed notes.json
@@ -160,12 +205,17 @@ func readNotes() ([]peerBug, error) {
 	return notes, err
 }
 
-// findNote finds the note that a failure is explained by.
+// findNote finds the note that a failure is explained by. Whoever stumbles over a
+// peer's bug may say that it does not support what it finds; that the peer itself
+// does not support something is no bug.
 func findNote(notes []peerBug, res *Result) *peerBug {
 	for i := range notes {
 		n := &notes[i]
+		if res.Outcome == Unsupported && strings.HasPrefix(res.By, n.Client) {
+			continue
+		}
 		plays := slices.ContainsFunc(res.Cast, func(c string) bool { return strings.HasPrefix(c, n.Client) })
-		says := slices.ContainsFunc(n.Details, func(d string) bool { return strings.Contains(res.Detail, d) })
+		says := slices.ContainsFunc(n.Signs, func(s sign) bool { return s.matches(res) })
 		if plays && says && slices.Contains(n.Scenarios, res.Scenario) {
 			return n
 		}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/conformance/interop/internal/mlsclient"
@@ -39,6 +40,10 @@ type Options struct {
 	Scenarios []string
 	// Encrypted limits the handshakes to encrypted (true) or clear ones (false).
 	Encrypted *bool
+	// NoGREASE keeps extensions of GREASE types out of our own leaf nodes and key
+	// packages, but for scenarios that are about them: there are clients that can't
+	// stand them.
+	NoGREASE bool
 	// AllCasts lets every client play every actor, in every combination, instead
 	// of shifting the clients along the actors.
 	AllCasts bool
@@ -72,7 +77,9 @@ func (o *Options) setDefaults() error {
 type peer struct {
 	name   string
 	suites []uint32
-	conn   *grpc.ClientConn
+	// lacks are the calls that it does not answer.
+	lacks map[string]bool
+	conn  *grpc.ClientConn
 	mlsclient.MLSClientClient
 }
 
@@ -89,12 +96,23 @@ func connect(ctx context.Context, address string) (*peer, error) {
 	if err == nil {
 		var suites *mlsclient.SupportedCiphersuitesResponse
 		if suites, err = p.SupportedCiphersuites(ctx, new(mlsclient.SupportedCiphersuitesRequest)); err == nil {
-			p.name, p.suites = name.Name, suites.Ciphersuites
+			p.name, p.suites, p.lacks = name.Name, suites.Ciphersuites, lacks(ctx, conn, moveCalls())
 			return p, nil
 		}
 	}
 	conn.Close()
 	return nil, fmt.Errorf("interop: %s: %w", address, err)
+}
+
+// lacks finds out which calls a client does not have, by asking for nothing: who
+// has them complains about a handle.
+func lacks(ctx context.Context, conn *grpc.ClientConn, calls []string) map[string]bool {
+	missing := make(map[string]bool)
+	for _, name := range calls {
+		err := conn.Invoke(ctx, "/"+mlsclient.MLSClient_ServiceDesc.ServiceName+"/"+name, new(emptypb.Empty), new(emptypb.Empty))
+		missing[name] = status.Code(err) == codes.Unimplemented
+	}
+	return missing
 }
 
 // Run plays scenarios with the clients. The report is there even if plays
@@ -112,15 +130,16 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		return nil, err
 	}
 	addresses := opt.Clients
+	self := newService()
 	if opt.Self {
-		address, stop, err := serveSelf(ctx)
+		address, stop, err := self.serveSelf(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer stop()
 		addresses = append([]string{address}, addresses...)
 	}
-	r := &runner{opt: opt, notes: notes, report: new(Report)}
+	r := &runner{opt: opt, self: self, notes: notes, report: &Report{NoGREASE: opt.NoGREASE}}
 	defer r.close()
 	for _, a := range addresses {
 		p, err := connect(ctx, a)
@@ -136,8 +155,8 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 	return r.report, r.run(ctx, scenarios)
 }
 
-// serveSelf serves this implementation until stop is called.
-func serveSelf(ctx context.Context) (address string, stop func(), err error) {
+// serveSelf serves this implementation, in process, until stop is called.
+func (svc *service) serveSelf(ctx context.Context) (address string, stop func(), err error) {
 	l, err := Listen("", 0)
 	if err != nil {
 		return "", nil, err
@@ -146,7 +165,7 @@ func serveSelf(ctx context.Context) (address string, stop func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = Serve(ctx, l)
+		_ = svc.serve(ctx, l)
 	}()
 	return l.Addr().String(), func() { cancel(); <-done }, nil
 }
@@ -170,6 +189,7 @@ func chooseScenarios(names []string) ([]script, error) {
 // runner plays scenarios with peers.
 type runner struct {
 	opt    Options
+	self   *service
 	notes  []peerBug
 	peers  []*peer
 	suites []uint32
@@ -258,6 +278,7 @@ func product(n, actors int) [][]int {
 // play plays a scenario once and notes what became of it.
 func (r *runner) play(ctx context.Context, s *script, suite uint32, encrypt bool, cast []int) {
 	begin := time.Now()
+	r.self.plain.Store(r.opt.NoGREASE && !s.GREASE)
 	w := newWorld(ctx, r, suite, encrypt, cast)
 	for _, name := range s.actors() {
 		w.actor(name)
@@ -269,8 +290,12 @@ func (r *runner) play(ctx context.Context, s *script, suite uint32, encrypt bool
 		Outcome: Passed, Millis: time.Since(begin).Milliseconds(), Steps: w.steps,
 	}
 	if err != nil {
-		res.Outcome, res.Detail = outcomeOf(err), err.Error()
-		if note := findNote(r.notes, &res); note != nil && res.Outcome == Failed {
+		res.Outcome, res.Detail, res.Commit = outcomeOf(err), err.Error(), w.underWay
+		var call *callError
+		if errors.As(err, &call) {
+			res.Call, res.By = call.call, call.actor.peer.name
+		}
+		if note := findNote(r.notes, &res); note != nil {
 			res.Outcome, res.Note = Known, note.Text
 		}
 	}

@@ -19,8 +19,11 @@ var scenarioFiles embed.FS
 type script struct {
 	Name string `json:"name"`
 	// About says what it shows.
-	About string       `json:"about"`
-	Steps []scriptStep `json:"steps"`
+	About string `json:"about"`
+	// GREASE: our own leaf nodes and key packages have extensions of GREASE types,
+	// even where they go without elsewhere.
+	GREASE bool         `json:"grease,omitempty"`
+	Steps  []scriptStep `json:"steps"`
 }
 
 // scriptStep is one thing that happens in a group.
@@ -40,8 +43,9 @@ type scriptStep struct {
 	// Change is what propose and external_proposal propose.
 	Change *proposalSpec `json:"change,omitempty"`
 	// Value are the changes that a commit makes by value. What was proposed
-	// before, it makes by reference.
-	Value []proposalSpec `json:"value,omitempty"`
+	// before, it makes by reference, unless it is to leave that out.
+	Value    []proposalSpec `json:"value,omitempty"`
+	LeaveOut bool           `json:"leave_out,omitempty"`
 	// Path asks for a path where the commit could do without.
 	Path bool `json:"path,omitempty"`
 	// TreeApart hands the ratchet tree to joiners beside the Welcome or GroupInfo.

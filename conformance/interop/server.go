@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,8 +39,12 @@ func Listen(host string, port int) (net.Listener, error) {
 // Serve answers calls on l until ctx is done; then it lets the running ones
 // finish, and closes l.
 func Serve(ctx context.Context, l net.Listener) error {
+	return newService().serve(ctx, l)
+}
+
+func (svc *service) serve(ctx context.Context, l net.Listener) error {
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
-	mlsclient.RegisterMLSClientServer(s, newService())
+	mlsclient.RegisterMLSClientServer(s, svc)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -60,6 +65,9 @@ func Serve(ctx context.Context, l net.Listener) error {
 // newcomers, successors and outsiders.
 type service struct {
 	mlsclient.UnimplementedMLSClientServer
+
+	// plain keeps extensions of GREASE types out of leaf nodes and key packages.
+	plain atomic.Bool
 
 	mu      sync.Mutex
 	last    uint32

@@ -147,7 +147,7 @@ func (s *service) succeed(m *member) (*mlsclient.HandleReInitCommitResponse, err
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNewcomer(suite, m.name, m.psks)
+	n, err := s.newNewcomer(suite, m.name, m.psks)
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -174,7 +174,7 @@ func (s *service) ReInitWelcome(_ context.Context, r *mlsclient.ReInitWelcomeReq
 	old.mu.Lock()
 	defer old.mu.Unlock()
 	g, welcome, err := old.group.Reinitialize(old.cfg, group.ReinitializeOptions{
-		Identity: identity(old.name, next.private.Signer), KeyPackages: kps, OmitPath: !r.ForcePath, TreeApart: r.ExternalTree,
+		Identity: s.identity(old.name, next.private.Signer), KeyPackages: kps, OmitPath: !r.ForcePath, TreeApart: r.ExternalTree,
 	})
 	if err != nil {
 		return nil, refuse(err)
@@ -228,7 +228,7 @@ func (s *service) CreateBranch(_ context.Context, r *mlsclient.CreateBranchReque
 	}
 	defer m.mu.Unlock()
 	g, welcome, err := m.group.Branch(m.cfg, group.BranchOptions{
-		GroupID: orEmpty(r.GroupId), Identity: identity(m.name, m.signer), KeyPackages: kps, Extensions: exts,
+		GroupID: orEmpty(r.GroupId), Identity: s.identity(m.name, m.signer), KeyPackages: kps, Extensions: exts,
 		OmitPath: !r.ForcePath, TreeApart: r.ExternalTree,
 	})
 	if err != nil {

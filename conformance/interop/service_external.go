@@ -22,7 +22,7 @@ func (s *service) NewMemberAddProposal(_ context.Context, r *mlsclient.NewMember
 	if err != nil {
 		return nil, refuse(err)
 	}
-	n, err := newNewcomer(suite, r.Identity, newPSKStore())
+	n, err := s.newNewcomer(suite, r.Identity, newPSKStore())
 	if err != nil {
 		return nil, refuse(err)
 	}

@@ -38,7 +38,7 @@ func (s *service) CreateGroup(_ context.Context, r *mlsclient.CreateGroupRequest
 	}
 	psks := newPSKStore()
 	cfg := config(psks, r.EncryptHandshake)
-	g, err := group.New(cfg, suite, group.CreateOptions{GroupID: orEmpty(r.GroupId), Identity: identity(r.Identity, signer)})
+	g, err := group.New(cfg, suite, group.CreateOptions{GroupID: orEmpty(r.GroupId), Identity: s.identity(r.Identity, signer)})
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -59,7 +59,7 @@ func (s *service) CreateKeyPackage(_ context.Context, r *mlsclient.CreateKeyPack
 	if err != nil {
 		return nil, err
 	}
-	n, err := newNewcomer(suite, r.Identity, newPSKStore())
+	n, err := s.newNewcomer(suite, r.Identity, newPSKStore())
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -151,7 +151,7 @@ func (s *service) ExternalJoin(_ context.Context, r *mlsclient.ExternalJoinReque
 		return nil, refuse(err)
 	}
 	psks := newPSKStore()
-	opt := group.ExternalJoinOptions{Identity: identity(r.Identity, signer), Resync: r.RemovePrior}
+	opt := group.ExternalJoinOptions{Identity: s.identity(r.Identity, signer), Resync: r.RemovePrior}
 	if len(r.RatchetTree) > 0 {
 		opt.RatchetTree = r.RatchetTree
 	}

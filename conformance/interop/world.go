@@ -28,6 +28,8 @@ type world struct {
 	actors  map[string]*actor
 	rooms   map[string]*room
 	steps   int
+	// underWay is the commit that is being made, nil between commits.
+	underWay *CommitSummary
 
 	mu      sync.Mutex
 	handles map[handle]bool
