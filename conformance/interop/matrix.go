@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/treekem/mls"
 )
 
 // ReadReport reads what [Report.WriteJSON] wrote.
@@ -71,7 +73,7 @@ func (r *Report) writeMatrix(b *bytes.Buffer) {
 
 // suiteNumber is a cipher suite as docs/suites.md writes it.
 func suiteNumber(s uint16) string {
-	if s < 0x0100 {
+	if s <= uint16(mls.P384_AES256GCM_SHA384_P384) {
 		return fmt.Sprint(s)
 	}
 	return fmt.Sprintf("%#04x", s)

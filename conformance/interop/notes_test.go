@@ -36,11 +36,11 @@ func TestNotes(t *testing.T) {
 // TestSigns: a note explains a failure if all holds that one of its signs gives.
 func TestSigns(t *testing.T) {
 	notes := []peerBug{{
-		Client: "peer 1", Scenarios: []string{"some"}, Text: "a bug",
+		Client: "peer 1", Scenarios: []string{"some"}, Suites: []uint16{1, 2}, Text: "a bug",
 		Signs: []sign{{Call: "HandleCommit", By: "us", From: "peer", Proposal: "update", Text: "tag"}, {Call: "Commit", LeftOut: "add"}},
 	}}
 	good := Result{
-		Scenario: "some", Cast: []string{"us 2", "peer 1"}, Outcome: Failed, Detail: "a tag differs", Call: "HandleCommit", By: "us 2",
+		Scenario: "some", Suite: 2, Cast: []string{"us 2", "peer 1"}, Outcome: Failed, Detail: "a tag differs", Call: "HandleCommit", By: "us 2",
 		Commit: &CommitSummary{From: "peer 1", Proposals: []string{"add", "update"}},
 	}
 	for name, c := range map[string]struct {
@@ -50,6 +50,7 @@ func TestSigns(t *testing.T) {
 		"all holds":               {func(*Result) {}, true},
 		"we stumble over it":      {func(r *Result) { r.Outcome = Unsupported }, true},
 		"the peer can't":          {func(r *Result) { r.Outcome, r.By, r.Call = Unsupported, "peer 1", "Commit" }, false},
+		"another suite":           {func(r *Result) { r.Suite = 3 }, false},
 		"another scenario":        {func(r *Result) { r.Scenario = "other" }, false},
 		"without the peer":        {func(r *Result) { r.Cast = []string{"us 2"} }, false},
 		"another call":            {func(r *Result) { r.Call = "JoinGroup" }, false},

@@ -161,6 +161,8 @@ type peerBug struct {
 	Client string `json:"client"`
 	// Scenarios fail with it.
 	Scenarios []string `json:"scenarios"`
+	// Suites limits it to some cipher suites; nil stands for all.
+	Suites []uint16 `json:"suites,omitempty"`
 	// Signs are how it shows, one of them.
 	Signs []sign `json:"signs"`
 	// Text says what the bug is, and what RFC 9420 says.
@@ -216,7 +218,7 @@ func findNote(notes []peerBug, res *Result) *peerBug {
 		}
 		plays := slices.ContainsFunc(res.Cast, func(c string) bool { return strings.HasPrefix(c, n.Client) })
 		says := slices.ContainsFunc(n.Signs, func(s sign) bool { return s.matches(res) })
-		if plays && says && slices.Contains(n.Scenarios, res.Scenario) {
+		if plays && says && slices.Contains(n.Scenarios, res.Scenario) && (n.Suites == nil || slices.Contains(n.Suites, res.Suite)) {
 			return n
 		}
 	}
