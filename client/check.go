@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/group"
 	"github.com/treekem/mls/store"
 	"github.com/treekem/mls/treekem"
@@ -169,7 +171,7 @@ func (k *checker) checkGroups(ctx context.Context, s store.Store) {
 			err = g.load(ctx)
 		}
 		if err == nil {
-			err = g.checkTrees(k.nodes[name])
+			err = g.checkTrees(ctx, k.nodes[name])
 		}
 		if err != nil {
 			k.report(key, "%v", err)
@@ -180,7 +182,7 @@ func (k *checker) checkGroups(ctx context.Context, s store.Store) {
 
 // checkTrees reads all of a group's trees. names are those of the records of the
 // one in force.
-func (g *Group) checkTrees(names [][]byte) error {
+func (g *Group) checkTrees(ctx context.Context, names [][]byte) error {
 	if g.stored == nil && len(names) > 0 {
 		return fmt.Errorf("%w: records of a tree that the group does not have", store.ErrCorrupt)
 	}
@@ -189,12 +191,27 @@ func (g *Group) checkTrees(names [][]byte) error {
 			return fmt.Errorf("the tree: %w", treeFailure(err))
 		}
 	}
-	if g.pending != nil {
-		if err := g.pending.staged.Tree().CheckAggregates(); err != nil {
-			return fmt.Errorf("the tree of the pending commit: %w", treeFailure(err))
-		}
+	if err := g.checkPending(ctx, slices.Values(names)); err != nil {
+		return fmt.Errorf("the tree of the pending commit: %w", treeFailure(err))
 	}
 	return nil
+}
+
+// checkPending does so for the tree of the pending commit.
+func (g *Group) checkPending(ctx context.Context, names iter.Seq[[]byte]) error {
+	var saved []byte
+	err := g.c.store.View(ctx, func(tx store.Reader) (err error) {
+		saved, err = getIfThere(tx, partKey(g.name, partPendingDiff))
+		return err
+	})
+	if err != nil || saved == nil {
+		return err // one that is stored whole was checked when it was parsed
+	}
+	stored, diff, err := g.openPending(mls.CipherSuite(g.head.Suite), saved)
+	if err != nil {
+		return err
+	}
+	return stored.Check(diff.Names(names))
 }
 
 // Dump prints what a store holds, without anything secret.

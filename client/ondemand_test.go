@@ -237,12 +237,30 @@ func BenchmarkOnDemand(b *testing.B) {
 			})
 			b.Run("on-demand", func(b *testing.B) { measureOnDemand(b, &job, next) })
 			start = time.Now()
+			if err := checkOnDisk(ctx, job.Path); err != nil {
+				b.Fatal(err)
+			}
+			b.Logf("checked in %v", time.Since(start).Round(time.Millisecond))
+			start = time.Now()
 			if err := forgetOnDisk(ctx, job.Path); err != nil {
 				b.Fatal(err)
 			}
 			b.Logf("forgotten in %v", time.Since(start).Round(time.Millisecond))
 		})
 	}
+}
+
+// checkOnDisk checks a store.
+func checkOnDisk(ctx context.Context, path string) error {
+	s, err := openOnDisk(ctx, path)
+	if err != nil {
+		return err
+	}
+	problems, err := Check(ctx, s)
+	if len(problems) > 0 {
+		err = errors.New(problems[0])
+	}
+	return errors.Join(err, s.Close())
 }
 
 // forgetOnDisk deletes the group of a store.

@@ -52,15 +52,21 @@ func (g *Group) restorePendingTree(id mls.CipherSuite, p *parts) (*treekem.Tree,
 	if p.pendingTree != nil {
 		return g.c.parseTree(id, p.pendingTree)
 	}
-	diff, err := treekem.RestoreTreeChanges(p.pendingDiff)
-	if err != nil {
-		return nil, damaged(err)
-	}
-	stored, err := openTree(id, diff.Over(g.readTree))
+	stored, _, err := g.openPending(id, p.pendingDiff)
 	if err != nil {
 		return nil, err
 	}
 	return stored.Tree(), nil
+}
+
+// openPending opens the tree of a pending commit, from what it changes.
+func (g *Group) openPending(id mls.CipherSuite, saved []byte) (*treekem.Stored, *treekem.TreeChanges, error) {
+	diff, err := treekem.RestoreTreeChanges(saved)
+	if err != nil {
+		return nil, nil, damaged(err)
+	}
+	stored, err := openTree(id, diff.Over(g.readTree))
+	return stored, diff, err
 }
 
 func openTree(id mls.CipherSuite, read treekem.TreeReader) (*treekem.Stored, error) {

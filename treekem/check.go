@@ -9,31 +9,38 @@ import (
 // anew, and returns an error if anything differs. It is for tests, and for
 // looking for damage: it reads all of a stored tree and costs O(n log n).
 func (t *Tree) CheckAggregates() error {
-	c := checker{forge: t.forge(), nh: t.suite.HashSize(), enc: map[NodeIndex]string{}, sig: map[NodeIndex]string{}}
-	if t.width == 0 || t.width&(t.width-1) != 0 {
-		return fmt.Errorf("treekem: width %d is no power of two", t.width)
-	}
-	if _, right := t.root.kids(Root(t.width), t.src); t.width > 1 && right.memberCount() == 0 {
-		return fmt.Errorf("treekem: a tree of width %d has no member in its right half", t.width)
-	}
-	if _, err := c.subtree(t.root, Root(t.width)); t.sure(err) != nil {
-		return t.sure(err)
+	c, err := t.checkNodes()
+	if err != nil {
+		return err
 	}
 	if err := t.checkTable("encryption", encryptionKeys, c.enc); err != nil {
 		return t.sure(err)
 	}
-	if err := t.checkTable("signature", signatureKeys, c.sig); err != nil {
-		return t.sure(err)
+	return t.sure(t.checkTable("signature", signatureKeys, c.sig))
+}
+
+// checkNodes is CheckAggregates without the tables of keys. The keys that it has
+// seen are in what it returns.
+func (t *Tree) checkNodes() (*checker, error) {
+	c := &checker{forge: t.forge(), nh: t.suite.HashSize(), enc: map[NodeIndex]string{}, sig: map[NodeIndex]string{}}
+	if t.width == 0 || t.width&(t.width-1) != 0 {
+		return nil, fmt.Errorf("treekem: width %d is no power of two", t.width)
+	}
+	if _, right := t.root.kids(Root(t.width), t.src); t.width > 1 && right.memberCount() == 0 {
+		return nil, t.sure(fmt.Errorf("treekem: a tree of width %d has no member in its right half", t.width))
+	}
+	if _, err := c.subtree(t.root, Root(t.width)); t.sure(err) != nil {
+		return nil, t.sure(err)
 	}
 	for level := range t.blanks {
 		if n := t.blanks[level].Load(); n != nil {
 			half := Root(2 << level).right()
 			if n.resolution != 0 || n.members != 0 || n.data != string(c.forge.appendBlankHash(nil, half)) {
-				return fmt.Errorf("treekem: the kept half of level %d is not blank", level)
+				return nil, fmt.Errorf("treekem: the kept half of level %d is not blank", level)
 			}
 		}
 	}
-	return nil
+	return c, nil
 }
 
 type checker struct {

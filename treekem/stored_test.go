@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -111,6 +112,10 @@ func TestStoredCommits(t *testing.T) {
 				saved := must[[]byte](rt)(changes.MarshalState())
 				restored := must[*TreeChanges](rt)(RestoreTreeChanges(saved))
 				over := must[*Stored](rt)(OpenTree(s, restored.Over(m.read)))
+				if err := over.Check(restored.Names(m.names)); err != nil {
+					rt.Fatal(err)
+				}
+				over = must[*Stored](rt)(OpenTree(s, restored.Over(m.read)))
 				if next, changes, err = m.open(rt, s).Store(over.Tree()); err != nil {
 					rt.Fatal(err)
 				}
@@ -287,6 +292,10 @@ func (sc *storedScene) run(read TreeReader) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return sc.runOn(stored)
+}
+
+func (sc *storedScene) runOn(stored *Stored) (string, error) {
 	tree := stored.Tree()
 	if !bytes.Equal(tree.Hash(), sc.g.tree.Hash()) {
 		return "", errors.New("another tree hash")
@@ -332,9 +341,9 @@ func (sc *storedScene) run(read TreeReader) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for name := range changes.Names() {
-		if name[0] != recordKey {
-			out.Write(name)
+	for _, r := range changes.Put {
+		if r.Name[0] != recordKey {
+			out.Write(r.Name)
 		}
 	}
 	return out.String(), nil
@@ -528,4 +537,45 @@ func FuzzStoredTree(f *testing.F) {
 			_ = opened.Check(sc.m.names)
 		}
 	})
+}
+
+// TestStoredConcurrent reads one opened tree, and makes others from it, on several
+// goroutines at once.
+func TestStoredConcurrent(t *testing.T) {
+	sc := newStoredScene(t)
+	want := must[string](t)(sc.run(sc.m.read))
+	whole := treeBytes(t, sc.g.tree)
+	var mu sync.Mutex
+	reads := map[string]int{}
+	stored := must[*Stored](t)(OpenTree(sc.s, func(name []byte) ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		reads[string(name)]++
+		return sc.m.read(name)
+	}))
+	var wg sync.WaitGroup
+	for k := range 8 {
+		wg.Go(func() {
+			switch k % 3 {
+			case 0:
+				if got, err := stored.Tree().Bytes(); err != nil || !bytes.Equal(got, whole) {
+					t.Errorf("another tree, %v", err)
+				}
+			case 1:
+				if got, err := sc.runOn(stored); err != nil || got != want {
+					t.Errorf("another result, %v", err)
+				}
+			default:
+				if err := stored.Check(sc.m.names); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for name, n := range reads {
+		if name[0] == recordPage && n > 1 {
+			t.Errorf("page %x was read %d times", name, n)
+		}
+	}
 }
