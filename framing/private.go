@@ -360,6 +360,10 @@ func (m *PrivateMessage) decodeContent(plaintext []byte, leaf mls.LeafIndex) (*A
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
+	if len(plaintext) > 2*len(a.Content.Application)+fieldsSize && a.Content.ContentType == ContentApplication {
+		// A short text must not keep a long padding in memory.
+		a.Content.Application = bytes.Clone(a.Content.Application)
+	}
 	if !allZero(padding) {
 		return nil, mls.Invalid("6.3.1", "padding-not-zero", "padding, which is not all zero: %w", mls.ErrMalformed)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
+	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
 )
@@ -169,9 +170,22 @@ func (g *Group) Proposals() []PendingProposal { return g.proposals.list() }
 func (c *cache) list() []PendingProposal {
 	list := make([]PendingProposal, len(c.order))
 	for i, p := range c.order {
-		list[i] = PendingProposal{Ref: bytes.Clone(p.ref), Proposal: *p.body, Sender: p.sender}
+		list[i] = p.pending()
 	}
 	return list
+}
+
+// pending is the proposal for others, who may change theirs.
+func (p *proposal) pending() PendingProposal {
+	out := PendingProposal{Ref: bytes.Clone(p.ref), Sender: p.sender}
+	encoded, err := wire.Marshal(p.body)
+	if err == nil {
+		err = wire.Unmarshal(encoded, &out.Proposal)
+	}
+	if err != nil {
+		panic("mls: internal error: a kept proposal: " + err.Error())
+	}
+	return out
 }
 
 // usable refuses what a former member can't do.

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"crypto/rand"
 	"slices"
 
@@ -48,9 +49,9 @@ func groupInfo(v *view, s *secrets, opt InfoOptions) (*framing.GroupInfo, error)
 		exts = append(exts, mls.Extension{Type: mls.ExtensionExternalPub, Data: data})
 	}
 	info := &framing.GroupInfo{
-		GroupContext:    v.context,
+		GroupContext:    v.Context(),
 		Extensions:      withInfoGREASE(exts),
-		ConfirmationTag: v.confirmationTag,
+		ConfirmationTag: bytes.Clone(v.confirmationTag),
 		Signer:          s.private.Leaf(),
 	}
 	if err := checkTypes(info.Extensions); err != nil {

@@ -279,7 +279,7 @@ func (c *cache) receive(v *view, cfg *Config, ac *framing.AuthenticatedContent) 
 		return nil, err
 	}
 	c.put(p)
-	return &ReceivedProposal{PendingProposal{Ref: bytes.Clone(ref), Proposal: *p.body, Sender: p.sender}}, nil
+	return &ReceivedProposal{p.pending()}, nil
 }
 
 // room refuses a proposal when the epoch holds as many as it may.

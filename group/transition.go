@@ -94,17 +94,20 @@ func (t *transition) noteContext(v *view, list []*proposal) {
 		case mls.ProposalGroupContextExtensions:
 			// They outlive the message, which they may be part of in memory.
 			t.extensions = cloneExtensions(p.body.GroupContextExtensions.Extensions)
-			t.changes.OldExtensions, t.changes.NewExtensions = v.context.Extensions, t.extensions
+			t.changes.OldExtensions, t.changes.NewExtensions = cloneExtensions(v.context.Extensions), cloneExtensions(t.extensions)
 			t.changes.ExtensionsReplaced = true
 		case mls.ProposalPSK:
 			t.psks = append(t.psks, p.body.PreSharedKey.PSK)
 		case mls.ProposalExternalInit:
 			t.kemOutput = p.body.ExternalInit.KEMOutput
 		case mls.ProposalReInit:
-			t.reinit = p.body.ReInit
+			t.reinit = cloneReInit(p.body.ReInit)
 		}
 	}
-	t.changes.PSKs, t.changes.ReInit = t.psks, t.reinit
+	t.changes.PSKs = t.psks
+	if t.reinit != nil {
+		t.changes.ReInit = cloneReInit(t.reinit)
+	}
 }
 
 // editMembers applies updates, then removes.

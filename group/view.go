@@ -53,7 +53,8 @@ func newView(suite *mls.Suite, context keyschedule.GroupContext, tree *treekem.T
 // confirm sets the confirmation tag and the interim transcript hash that
 // follows from it.
 func (v *view) confirm(tag []byte) {
-	v.confirmationTag = tag
+	// The tag may be part of a message in memory, which it must not keep there.
+	v.confirmationTag = bytes.Clone(tag)
 	v.interim = keyschedule.InterimTranscriptHash(v.suite, v.context.ConfirmedTranscriptHash, tag)
 }
 
@@ -168,6 +169,12 @@ func (v *view) Context() keyschedule.GroupContext {
 	c.ConfirmedTranscriptHash = bytes.Clone(c.ConfirmedTranscriptHash)
 	c.Extensions = cloneExtensions(c.Extensions)
 	return c
+}
+
+func cloneReInit(r *framing.ReInit) *framing.ReInit {
+	c := *r
+	c.GroupID, c.Extensions = bytes.Clone(r.GroupID), cloneExtensions(r.Extensions)
+	return &c
 }
 
 func cloneExtensions(list []mls.Extension) []mls.Extension {

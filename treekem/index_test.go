@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/wire"
 	"pgregory.net/rapid"
 )
 
@@ -142,4 +143,42 @@ func TestTableCost(t *testing.T) {
 func (g *testGroup) newPath(i mls.LeafIndex) (*Path, error) {
 	leaf, _ := g.tree.Leaf(i)
 	return g.tree.NewPath(i, leaf, g.members[i].signer, testGroupID)
+}
+
+// TestManyEqualKeys: equal keys are found before they are in a table, where they
+// would make one long row. The sizes are such that a row would be noticed.
+func TestManyEqualKeys(t *testing.T) {
+	const n = 80_000
+	leaf := must[[]byte](t)((&LeafNode{Source: SourceUpdate, Credential: BasicCredential(nil)}).Bytes())
+	var b wire.Builder
+	b.Vector(func(b *wire.Builder) {
+		for i := range n {
+			if i > 0 {
+				b.Optional(false)
+			}
+			b.Optional(true)
+			b.U8(nodeTypeLeaf)
+			b.Raw(leaf)
+		}
+	})
+	_, err := ParseTree(suite1(t), must[[]byte](t)(b.Bytes()), 0)
+	wantRule(t, err, "7.3", "encryption-key-unique")
+
+	g := full(t, suite1(t), 2)
+	kp, _ := g.keyPackage(t)
+	e := g.tree.Edit()
+	for i := range n / 2 {
+		l := kp.LeafNode.Clone()
+		l.SignatureKey = fmt.Appendf(nil, "%032d", i)
+		_ = must[mls.LeafIndex](t)(e.Add(l))
+	}
+	before := g.tree.enc.len()
+	_, err = e.Done()
+	rule := wantRule(t, err, "7.3", "encryption-key-unique")
+	if rule.Culprit == nil || *rule.Culprit.Leaf != 3 {
+		t.Errorf("culprit %v, want the second one that was added", rule.Culprit)
+	}
+	if after := g.tree.enc.len(); after != before {
+		t.Errorf("a commit that fails leaves %d entries in the table", after-before)
+	}
 }

@@ -22,48 +22,94 @@ func (k *newKeys) parent(x NodeIndex, raw string) {
 	k.enc = append(k.enc, newEntry(fingerprint(encryptionKeyIn(raw)), x))
 }
 
-// install gives the tree the tables of old, which it comes from, with the new
-// keys in them, and checks that no other node of the tree has one of these.
+// install checks that no two nodes of the tree have one of the keys, and gives
+// it the tables of old, which it comes from, with the new keys in them.
 func (k *newKeys) install(old *Tree) error {
 	k.tree.enc, k.tree.sig = old.enc, old.sig
+	if err := k.check(); err != nil {
+		return err
+	}
 	grown := old.enc.add(k.enc)
 	if old.sig.add(k.sig) || grown {
 		k.tree.dropStale()
 	}
-	sig := k.sig
-	for at, e := range k.enc {
-		x, raw := e.node(), k.tree.rawAt(e.node())
-		if y, ok := k.tree.otherWith(encryptionKeyIn(raw), x, k.enc[at+1:]); ok {
-			return duplicateEncryptionKey(k.tree, x, y)
+	return nil
+}
+
+func (k *newKeys) check() error {
+	t := k.tree
+	enc, sig := newKeyCheck(t, encryptionKeys, k.enc), newKeyCheck(t, signatureKeys, k.sig)
+	for at, signer := 0, 0; at < len(k.enc); at++ {
+		x := k.enc[at].node()
+		if y, ok := enc.clash(at); ok {
+			return duplicateEncryptionKey(t, x, y)
 		}
 		if !x.IsLeaf() {
 			continue
 		}
-		sig = sig[1:]
-		if y, ok := k.tree.otherSigner(signatureKeyIn(raw), x, sig); ok {
-			return duplicateSignatureKey(k.tree, x.Leaf(), y.Leaf())
+		if y, ok := sig.clash(signer); ok {
+			return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
 		}
+		signer++
 	}
 	return nil
 }
 
-// otherWith returns a node other than x, and none of those that are checked
-// later, with an encryption key.
-func (t *Tree) otherWith(key string, x NodeIndex, later []indexEntry) (NodeIndex, bool) {
-	return t.findKey(encryptionKeys, key, func(y NodeIndex) bool {
-		return y != x && t.hasEncryptionKey(y, key) && !among(later, y)
+// A keyCheck looks for other nodes with a key that comes.
+type keyCheck struct {
+	tree    *Tree
+	kind    keyKind
+	entries []indexEntry
+	// The first entry whose key an earlier one has, and which; -1 if none.
+	repeat, first int
+}
+
+func newKeyCheck(t *Tree, kind keyKind, entries []indexEntry) *keyCheck {
+	c := &keyCheck{tree: t, kind: kind, entries: entries, repeat: -1}
+	if c.alike() {
+		c.findRepeat()
+	}
+	return c
+}
+
+// alike reports whether two of the entries have one fingerprint.
+func (c *keyCheck) alike() bool {
+	fps := make([]uint32, len(c.entries))
+	for k, e := range c.entries {
+		fps[k] = e.fingerprint()
+	}
+	slices.Sort(fps)
+	return len(slices.Compact(fps)) < len(c.entries)
+}
+
+func (c *keyCheck) findRepeat() {
+	seen := make(map[string]int, len(c.entries))
+	for k, e := range c.entries {
+		key := c.tree.keyAt(c.kind, e.node())
+		if first, ok := seen[key]; ok {
+			c.repeat, c.first = k, first
+			return
+		}
+		seen[key] = k
+	}
+}
+
+// clash returns another node with the key of an entry: one that comes earlier,
+// or one that does not change.
+func (c *keyCheck) clash(at int) (NodeIndex, bool) {
+	if at == c.repeat {
+		return c.entries[c.first].node(), true
+	}
+	x := c.entries[at].node()
+	key := c.tree.keyAt(c.kind, x)
+	return c.tree.findKey(c.kind, key, func(y NodeIndex) bool {
+		return y != x && c.tree.hasKey(c.kind, y, key) && !c.comes(y)
 	})
 }
 
-// otherSigner is otherWith for signature keys.
-func (t *Tree) otherSigner(key string, x NodeIndex, later []indexEntry) (NodeIndex, bool) {
-	return t.findKey(signatureKeys, key, func(y NodeIndex) bool {
-		return y != x && t.hasSignatureKey(y, key) && !among(later, y)
-	})
-}
-
-func among(entries []indexEntry, x NodeIndex) bool {
-	return slices.ContainsFunc(entries, func(e indexEntry) bool { return e.node() == x })
+// comes reports whether a node is among the entries.
+func (c *keyCheck) comes(x NodeIndex) bool {
+	return slices.ContainsFunc(c.entries, func(e indexEntry) bool { return e.node() == x })
 }
 
 // dropStale gives the tree tables of its own if many entries of those that it

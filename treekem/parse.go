@@ -254,7 +254,6 @@ func (t *Tree) indexKeys() error {
 	enc, sig := t.keyEntries()
 	slices.Sort(enc)
 	slices.Sort(sig)
-	t.enc, t.sig = newKeyTable(enc), newKeyTable(sig)
 	x, y, ok := t.duplicate(enc, encryptionKeyIn)
 	if ok {
 		return duplicateEncryptionKey(t, x, y)
@@ -263,6 +262,8 @@ func (t *Tree) indexKeys() error {
 	if ok {
 		return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
 	}
+	// Many equal keys would make one long row in a table.
+	t.enc, t.sig = newKeyTable(enc), newKeyTable(sig)
 	return nil
 }
 

@@ -60,14 +60,17 @@ func (t *Tree) with(width uint32) *Tree {
 	return &Tree{suite: t.suite, width: width, blanks: t.blanks, src: t.src}
 }
 
-// nodeAt returns the node at x, nil if it is in a small subtree of blanks or
-// outside the tree.
+// nodeAt returns the node at x, nil if it is in a subtree of blanks or outside
+// the tree.
 func (t *Tree) nodeAt(x NodeIndex) *node {
 	if uint32(x) >= NodeWidth(t.width) {
 		return nil
 	}
 	n, y := t.root, Root(t.width)
-	for y != x && n != nil {
+	for y != x {
+		if n.resolutionSize() == 0 {
+			return nil
+		}
 		left, right := n.kids(y, t.src)
 		if x < y {
 			n, y = left, y.left()
@@ -89,7 +92,7 @@ func (t *Tree) upward(i mls.LeafIndex) []string {
 	nh := t.suite.HashSize()
 	n, x := t.root, Root(t.width)
 	raws := make([]string, x.Level()+1)
-	for ; n != nil; n, x = n.toward(x, i, t.src) {
+	for ; n.resolutionSize() > 0; n, x = n.toward(x, i, t.src) {
 		raws[x.Level()] = n.raw(nh)
 		if x.IsLeaf() {
 			break
@@ -270,7 +273,7 @@ func (t *Tree) EveryMember() Support {
 
 // FindSignatureKey returns the leaf of the member with a signature key.
 func (t *Tree) FindSignatureKey(key mls.SignaturePublicKey) (mls.LeafIndex, bool) {
-	x, ok := t.findKey(signatureKeys, string(key), func(x NodeIndex) bool { return t.hasSignatureKey(x, string(key)) })
+	x, ok := t.findKey(signatureKeys, string(key), func(x NodeIndex) bool { return t.hasKey(signatureKeys, x, string(key)) })
 	return x.Leaf(), ok
 }
 
@@ -280,17 +283,20 @@ func (t *Tree) FindEncryptionKey(key mls.HPKEPublicKey) (NodeIndex, bool) {
 }
 
 func (t *Tree) findEncryptionKey(key string) (NodeIndex, bool) {
-	return t.findKey(encryptionKeys, key, func(x NodeIndex) bool { return t.hasEncryptionKey(x, key) })
+	return t.findKey(encryptionKeys, key, func(x NodeIndex) bool { return t.hasKey(encryptionKeys, x, key) })
 }
 
-func (t *Tree) hasEncryptionKey(x NodeIndex, key string) bool {
-	raw := t.rawAt(x)
-	return raw != "" && encryptionKeyIn(raw) == key
+// hasKey reports whether node x has a key.
+func (t *Tree) hasKey(kind keyKind, x NodeIndex, key string) bool {
+	return !t.IsBlank(x) && t.keyAt(kind, x) == key
 }
 
-func (t *Tree) hasSignatureKey(x NodeIndex, key string) bool {
-	raw := t.leafAt(x.Leaf())
-	return raw != "" && signatureKeyIn(raw) == key
+// keyAt returns the key of node x, which is not blank.
+func (t *Tree) keyAt(kind keyKind, x NodeIndex) string {
+	if kind == signatureKeys {
+		return signatureKeyIn(t.rawAt(x))
+	}
+	return encryptionKeyIn(t.rawAt(x))
 }
 
 // findKey looks into the table of keys and then into the store, both of which

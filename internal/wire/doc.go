@@ -39,15 +39,21 @@ type Decoder interface {
 // Marshal returns the encoding of e.
 func Marshal(e Encoder) ([]byte, error) {
 	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
 	b := NewBuilder((*buf)[:0])
+	defer func() {
+		if cap(b.buf) <= maxScratch {
+			clear(b.buf) // else it is the result
+		}
+		giveBack(buf, b.buf)
+	}()
 	e.Encode(b)
 	p, err := b.Bytes()
-	if err != nil || cap(p) > maxScratch {
-		return p, err
+	if err != nil || len(p) == 0 {
+		return nil, err
 	}
-	*buf = p[:0]
-	defer clear(p)
+	if cap(p) > maxScratch {
+		return p, nil
+	}
 	return append(make([]byte, 0, len(p)), p...), nil
 }
 
