@@ -14,11 +14,17 @@ const applicationID = 0x4d4c5331
 // nothing to version 1. A version is never changed once it was released.
 //
 // kv holds the values, c the checksum of each row; meta holds the number of rows,
-// the exclusive or of their checksums, and the number of batches.
+// the exclusive or of their checksums, and the number of batches. In version 1
+// values lay among the keys, so that a search read the large ones on its way;
+// since version 2 an index holds the keys alone.
 var migrations = []string{
 	`CREATE TABLE kv (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL, c BLOB NOT NULL) WITHOUT ROWID;
 	CREATE TABLE meta (k TEXT NOT NULL PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID;
 	INSERT INTO meta (k, v) VALUES ('total', zeroblob(48));`,
+	`ALTER TABLE kv RENAME TO kv1;
+	CREATE TABLE kv (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL, c BLOB NOT NULL);
+	INSERT INTO kv (k, v, c) SELECT k, v, c FROM kv1 ORDER BY k;
+	DROP TABLE kv1;`,
 }
 
 // migrate brings the schema to the version of this package, each step in one

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,7 +94,7 @@ func TestSettings(t *testing.T) {
 	defer d.Close()
 	for name, want := range map[string]string{
 		"journal_mode": "wal", "synchronous": "2", "secure_delete": "1", "locking_mode": "exclusive",
-		"user_version": "1", "temp_store": "2", "cell_size_check": "1",
+		"user_version": "2", "temp_store": "2", "cell_size_check": "1",
 	} {
 		if got := pragma(t, d, name); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
@@ -277,12 +279,12 @@ func TestMigrations(t *testing.T) {
 	d := mustOpen(t, path, nil)
 	put(t, d, "a", []byte("1"))
 	d.Close()
-	two := append(migrations[:len(migrations):len(migrations)], "CREATE TABLE more (x BLOB)")
-	d, err := open(ctx, path, Options{}, two)
+	next := append(migrations[:len(migrations):len(migrations)], "CREATE TABLE more (x BLOB)")
+	d, err := open(ctx, path, Options{}, next)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := pragma(t, d, "user_version"); v != "2" {
+	if v := pragma(t, d, "user_version"); v != strconv.Itoa(len(next)) {
 		t.Errorf("version %s after the migration", v)
 	}
 	if got := read(t, d); got["a"] != "1" {
@@ -292,15 +294,60 @@ func TestMigrations(t *testing.T) {
 	if _, err := Open(ctx, path, nil); !errors.Is(err, store.ErrNewer) {
 		t.Errorf("a store of a newer version: %v", err)
 	}
-	broken := append(two, "CREATE TABLE more (x BLOB); nonsense")
+	broken := append(next, "CREATE TABLE more (x BLOB); nonsense")
 	if _, err := open(ctx, path, Options{}, broken); err == nil {
 		t.Error("a migration that fails was accepted")
 	}
-	d, err = open(ctx, path, Options{}, two)
+	d, err = open(ctx, path, Options{}, next)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
+}
+
+// TestFromVersion1: a store of the first schema becomes one of today's, with all
+// that it holds, and with no copy of it left behind.
+func TestFromVersion1(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.db")
+	if err := create(ctx, path, migrations[:1]); err != nil {
+		t.Fatal(err)
+	}
+	old, err := open(ctx, path, Options{}, migrations[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := []byte("a value of the first version that is deleted later")
+	want := map[string]string{"secret": string(secret)}
+	for i := range 300 {
+		value := bytes.Repeat([]byte{byte(i)}, i*40)
+		want[fmt.Sprint("key ", i)] = string(value)
+		put(t, old, fmt.Sprint("key ", i), value)
+	}
+	put(t, old, "secret", secret)
+	batches := pragma(t, old, "user_version")
+	if err := old.Close(); err != nil || batches != "1" {
+		t.Fatal(batches, err)
+	}
+	d := mustOpen(t, path, nil)
+	if v := pragma(t, d, "user_version"); v != "2" {
+		t.Errorf("version %s after the migration", v)
+	}
+	if got := read(t, d); !maps.Equal(got, want) {
+		t.Errorf("%d rows, or their values, are not the %d of before", len(got), len(want))
+	}
+	if err := d.Check(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := d.Update(ctx, func(tx store.Writer) error { return tx.Delete([]byte("secret")) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	contents, err := os.ReadFile(path)
+	if err != nil || bytes.Contains(contents, secret) {
+		t.Errorf("the deleted value is still in the file, %v", err)
+	}
 }
 
 func TestNoStore(t *testing.T) {
