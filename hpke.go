@@ -14,7 +14,9 @@ type publicKeyScheme interface {
 	deriveKey(ikm []byte) (*hpkeKey, error)
 	generateKey() (*hpkeKey, error)
 	checkPublic(pub []byte) error
-	seal(pub, info, plaintext []byte) (enc, ciphertext []byte, err error)
+	// prepare returns what seal needs of an info, for any number of recipients.
+	prepare(info []byte) (prepared []byte)
+	seal(pub, prepared, plaintext []byte) (enc, ciphertext []byte, err error)
 	open(k *hpkeKey, info, enc, ciphertext []byte) ([]byte, error)
 	sendExport(pub []byte, exporterContext string, n int) (enc []byte, secret Secret, err error)
 	receiveExport(k *hpkeKey, enc []byte, exporterContext string, n int) (Secret, error)
@@ -88,12 +90,15 @@ type context struct {
 	context    []byte
 }
 
-func (m *baseMode) schedule(c *context, shared, info []byte) {
+func (m *baseMode) schedule(c *context, shared, infoHash []byte) {
 	c.context = append(c.contextBuf[:0], m.contextPrefix...)
-	c.context = m.infoHash(c.context, info)
+	c.context = append(c.context, infoHash...)
 	c.secret = m.extract(c.secretBuf[:0], shared, "secret", nil)
 	clear(shared)
 }
+
+// prepare returns the info_hash, which is all that the key schedule takes of it.
+func (m *baseMode) prepare(info []byte) []byte { return m.infoHash(nil, info) }
 
 // infoHash appends the info_hash. The info of a Welcome's group secrets holds the
 // whole encrypted GroupInfo, hundreds of megabytes with the tree of a large
@@ -111,9 +116,9 @@ func (m *baseMode) infoHash(dst, info []byte) []byte {
 
 // keys fills key and nonce with those of the context's first message, whose
 // nonce is the base nonce.
-func (m *baseMode) keys(shared, info, key, nonce []byte) {
+func (m *baseMode) keys(shared, infoHash, key, nonce []byte) {
 	var c context
-	m.schedule(&c, shared, info)
+	m.schedule(&c, shared, infoHash)
 	m.expand(key, c.secret, "key", c.context)
 	m.expand(nonce, c.secret, "base_nonce", c.context)
 	clear(c.secretBuf[:])
@@ -121,7 +126,8 @@ func (m *baseMode) keys(shared, info, key, nonce []byte) {
 
 func (m *baseMode) export(shared []byte, exporterContext string, n int) Secret {
 	var c context
-	m.schedule(&c, shared, nil)
+	var hash [maxHash]byte
+	m.schedule(&c, shared, m.infoHash(hash[:0], nil))
 	var buf [maxHash]byte
 	exporter := buf[:m.hash.size()]
 	m.expand(exporter, c.secret, "exp", c.context)
@@ -132,14 +138,14 @@ func (m *baseMode) export(shared []byte, exporterContext string, n int) Secret {
 	return out
 }
 
-func (m *baseMode) seal(pub, info, plaintext []byte) (enc, ciphertext []byte, err error) {
+func (m *baseMode) seal(pub, infoHash, plaintext []byte) (enc, ciphertext []byte, err error) {
 	enc, shared, err := m.encap(pub)
 	if err != nil {
 		return nil, nil, err
 	}
 	var buf [32 + aeadNonceSize]byte
 	key, nonce := buf[:m.aead.keySize()], buf[32:]
-	m.keys(shared, info, key, nonce)
+	m.keys(shared, infoHash, key, nonce)
 	ciphertext = m.aead.instance(key, nonce).Seal(nil, nonce, plaintext, nil)
 	clear(buf[:])
 	return enc, ciphertext, nil
@@ -152,7 +158,8 @@ func (m *baseMode) open(k *hpkeKey, info, enc, ciphertext []byte) ([]byte, error
 	}
 	var buf [32 + aeadNonceSize]byte
 	key, nonce := buf[:m.aead.keySize()], buf[32:]
-	m.keys(shared, info, key, nonce)
+	var hash [maxHash]byte
+	m.keys(shared, m.infoHash(hash[:0], info), key, nonce)
 	plaintext, err := m.aead.instance(key, nonce).Open(nil, nonce, ciphertext, nil)
 	clear(buf[:])
 	return plaintext, err

@@ -56,7 +56,7 @@ func sealForCIRCL(t *testing.T, s *Suite, suite hpke.Suite, scheme circlkem.Sche
 	if err != nil {
 		t.Fatal(err)
 	}
-	enc, ct, err := s.hpke.seal(rawPub, info, []byte("plaintext"))
+	enc, ct, err := s.hpke.seal(rawPub, s.hpke.prepare(info), []byte("plaintext"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func agreeWithStandard(t *testing.T, s *Suite, kem stdhpke.KEM, kdf stdhpke.KDF,
 		t.Error("derives another key pair")
 	}
 
-	enc, ct, err := s.hpke.seal(k.pub, info, []byte("plaintext"))
+	enc, ct, err := s.hpke.seal(k.pub, s.hpke.prepare(info), []byte("plaintext"))
 	if err != nil {
 		t.Fatal(err)
 	}

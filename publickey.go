@@ -56,15 +56,38 @@ func invalidHPKEKey(err error) error {
 // EncryptWithLabel encrypts plaintext to pub (RFC 9420, Section 5.1.3). A pub
 // that is no public key is a [*RuleError].
 func (s *Suite) EncryptWithLabel(pub HPKEPublicKey, label string, context, plaintext []byte) (HPKECiphertext, error) {
-	var c HPKECiphertext
-	err := withLabelled(label, context, func(info []byte) (err error) {
-		c.KEMOutput, c.Ciphertext, err = s.hpke.seal(pub, info, plaintext)
-		return err
+	return s.NewEncrypter(label, context).Encrypt(pub, plaintext)
+}
+
+// An Encrypter is EncryptWithLabel for any number of recipients under one label
+// and context. The context is read once: that of a Welcome holds the ratchet tree
+// (RFC 9420, Section 12.4.3.1). It is safe for concurrent use.
+type Encrypter struct {
+	suite    *Suite
+	prepared []byte
+}
+
+// NewEncrypter returns an Encrypter.
+func (s *Suite) NewEncrypter(label string, context []byte) *Encrypter {
+	e := &Encrypter{suite: s}
+	err := withLabelled(label, context, func(info []byte) error {
+		e.prepared = s.hpke.prepare(info)
+		return nil
 	})
+	if err != nil {
+		panic("mls: internal error: " + err.Error())
+	}
+	return e
+}
+
+// Encrypt encrypts plaintext to pub. A pub that is no public key is a
+// [*RuleError].
+func (e *Encrypter) Encrypt(pub HPKEPublicKey, plaintext []byte) (HPKECiphertext, error) {
+	enc, ciphertext, err := e.suite.hpke.seal(pub, e.prepared, plaintext)
 	if err != nil {
 		return HPKECiphertext{}, invalidHPKEKey(err)
 	}
-	return c, nil
+	return HPKECiphertext{enc, ciphertext}, nil
 }
 
 // DecryptWithLabel decrypts what EncryptWithLabel made, or returns [ErrAuth].

@@ -66,6 +66,9 @@ func (m *stdMode) recipient(k *hpkeKey, info, enc []byte) (*stdhpke.Recipient, e
 	return stdhpke.NewRecipient(enc, k.std, m.kdf, m.aead, info)
 }
 
+// prepare returns the info itself: crypto/hpke hashes it anew each time.
+func (m *stdMode) prepare(info []byte) []byte { return bytes.Clone(info) }
+
 func (m *stdMode) seal(pub, info, plaintext []byte) (enc, ciphertext []byte, err error) {
 	enc, s, err := m.sender(pub, info)
 	if err != nil {

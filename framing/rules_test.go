@@ -382,7 +382,7 @@ func TestWelcomeSecrets(t *testing.T) {
 		info := []byte("encrypted group info")
 		for _, path := range []mls.Secret{{}, mls.RandomSecret(s.HashSize())} {
 			g := GroupSecrets{JoinerSecret: mls.RandomSecret(s.HashSize()), PathSecret: path}
-			ct, err := g.Seal(s, key.Public(), info)
+			ct, err := g.Seal(GroupSecretsEncrypter(s, info), key.Public())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -413,7 +413,7 @@ func TestWelcomeSecrets(t *testing.T) {
 		if _, ok := (&Welcome{}).Find([]byte("ref")); ok {
 			t.Error("secrets are found in an empty Welcome")
 		}
-		if _, err := (&GroupSecrets{}).Seal(s, key.Public(), info); err == nil {
+		if _, err := (&GroupSecrets{}).Seal(GroupSecretsEncrypter(s, info), key.Public()); err == nil {
 			t.Error("no joiner secret is sealed")
 		}
 		bad, err := s.EncryptWithLabel(key.Public(), labelWelcome, info, []byte{1, 2, 3})

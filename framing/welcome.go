@@ -132,15 +132,20 @@ func (g *GroupSecrets) Destroy() {
 	g.PathSecret.Destroy()
 }
 
-// Seal encrypts g to a new member's init key, bound to the encrypted GroupInfo
-// of the same Welcome (RFC 9420, Section 12.4.3.1).
-func (g *GroupSecrets) Seal(s *mls.Suite, initKey mls.HPKEPublicKey, encryptedGroupInfo []byte) (mls.HPKECiphertext, error) {
+// GroupSecretsEncrypter returns what encrypts the GroupSecrets of a Welcome, bound
+// to its encrypted GroupInfo (RFC 9420, Section 12.4.3.1).
+func GroupSecretsEncrypter(s *mls.Suite, encryptedGroupInfo []byte) *mls.Encrypter {
+	return s.NewEncrypter(labelWelcome, encryptedGroupInfo)
+}
+
+// Seal encrypts g to a new member's init key.
+func (g *GroupSecrets) Seal(e *mls.Encrypter, initKey mls.HPKEPublicKey) (mls.HPKECiphertext, error) {
 	plaintext, err := wire.Marshal(g)
 	defer clear(plaintext)
 	if err != nil {
 		return mls.HPKECiphertext{}, err
 	}
-	return s.EncryptWithLabel(initKey, labelWelcome, encryptedGroupInfo, plaintext)
+	return e.Encrypt(initKey, plaintext)
 }
 
 // Open decrypts the GroupSecrets with the new member's init key. The error is

@@ -298,7 +298,7 @@ func sealWelcome(t tb, c *client, info *framing.GroupInfo, gs *framing.GroupSecr
 			w.EncryptedGroupInfo = must[[]byte](t)(joiner.Welcome(psk).Seal(must[[]byte](t)(wire.Marshal(info))))
 		}
 	}
-	sealed := must[mls.HPKECiphertext](t)(gs.Seal(c.suite, c.kp.InitKey, w.EncryptedGroupInfo))
+	sealed := must[mls.HPKECiphertext](t)(gs.Seal(framing.GroupSecretsEncrypter(c.suite, w.EncryptedGroupInfo), c.kp.InitKey))
 	w.Secrets = []framing.EncryptedGroupSecrets{{NewMember: c.kp.Ref(c.suite), EncryptedGroupSecrets: sealed}}
 	return w
 }

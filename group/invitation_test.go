@@ -190,7 +190,7 @@ func (v *invitation) build() (*framing.Welcome, *framing.GroupInfo) {
 	kp := v.joiner().kp
 	w.Secrets = []framing.EncryptedGroupSecrets{{
 		NewMember:             kp.Ref(v.suite),
-		EncryptedGroupSecrets: must[mls.HPKECiphertext](t)(secrets.Seal(v.suite, kp.InitKey, w.EncryptedGroupInfo)),
+		EncryptedGroupSecrets: must[mls.HPKECiphertext](t)(secrets.Seal(framing.GroupSecretsEncrypter(v.suite, w.EncryptedGroupInfo), kp.InitKey)),
 	}}
 	if v.welcome != nil {
 		v.welcome(w)

@@ -28,8 +28,9 @@ func (m *maker) welcome(s *Staged, joiner *keyschedule.JoinerSecret, psk keysche
 	if w.EncryptedGroupInfo, err = secret.Seal(plain); err != nil {
 		return nil, err
 	}
+	encrypter := framing.GroupSecretsEncrypter(m.suite, w.EncryptedGroupInfo)
 	err = parallel.Each(len(m.t.added), 1, func(i int) error {
-		one, err := m.welcomeOne(&m.t.added[i], joiner, w.EncryptedGroupInfo)
+		one, err := m.welcomeOne(&m.t.added[i], joiner, encrypter)
 		w.Secrets[i] = one
 		return err
 	})
@@ -41,12 +42,12 @@ func (m *maker) welcome(s *Staged, joiner *keyschedule.JoinerSecret, psk keysche
 
 // welcomeOne encrypts the joiner secret, and the path secret of the node where
 // the new member's path meets ours, to one new member.
-func (m *maker) welcomeOne(a *addition, joiner *keyschedule.JoinerSecret, encryptedInfo []byte) (framing.EncryptedGroupSecrets, error) {
+func (m *maker) welcomeOne(a *addition, joiner *keyschedule.JoinerSecret, encrypter *mls.Encrypter) (framing.EncryptedGroupSecrets, error) {
 	secrets := framing.GroupSecrets{JoinerSecret: joiner.Secret(), PSKs: m.t.psks}
 	defer secrets.Destroy()
 	if m.path != nil {
 		secrets.PathSecret, _ = m.path.PathSecretFor(a.leaf)
 	}
-	sealed, err := secrets.Seal(m.suite, a.kp.InitKey, encryptedInfo)
+	sealed, err := secrets.Seal(encrypter, a.kp.InitKey)
 	return framing.EncryptedGroupSecrets{NewMember: a.kp.Ref(m.suite), EncryptedGroupSecrets: sealed}, err
 }

@@ -212,9 +212,10 @@ func (p *Path) Seal(groupContext []byte, added []mls.LeafIndex) (*UpdatePath, er
 			jobs = append(jobs, job{n.secret, encryptionKeyIn(raw), &out.Nodes[k].EncryptedPathSecret[j]})
 		}
 	}
+	encrypter := s.NewEncrypter(labelUpdatePathNode, groupContext)
 	err := parallel.Each(len(jobs), sealChunk, func(k int) (err error) {
 		j := &jobs[k]
-		*j.to, err = s.EncryptWithLabel(mls.HPKEPublicKey(j.key), labelUpdatePathNode, groupContext, j.secret.UnsafeBytes())
+		*j.to, err = encrypter.Encrypt(mls.HPKEPublicKey(j.key), j.secret.UnsafeBytes())
 		return err
 	})
 	if err := p.tree.sure(err); err != nil {
