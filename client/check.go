@@ -14,7 +14,6 @@ import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/group"
 	"github.com/treekem/mls/store"
-	"github.com/treekem/mls/treekem"
 )
 
 // Check reads the whole store of a client and lists what is wrong with it: a
@@ -217,20 +216,58 @@ func (g *Group) checkPending(ctx context.Context, names iter.Seq[[]byte]) error 
 // Dump prints what a store holds, without anything secret.
 func Dump(ctx context.Context, s store.Store, w io.Writer) error {
 	return s.View(ctx, func(tx store.Reader) error {
+		var tree dumpedTree
 		for e, err := range tx.Scan(nil) {
 			if err != nil {
 				return err
+			}
+			if tree.add(e) {
+				continue
 			}
 			line, err := describe(e)
 			if err != nil {
 				line = err.Error()
 			}
-			if _, err := fmt.Fprintf(w, "%s  %s\n", printableKey(e.Key), line); err != nil {
+			if _, err := fmt.Fprintf(w, "%s%s  %s\n", tree.take(), printableKey(e.Key), line); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := io.WriteString(w, tree.take())
+		return err
 	})
+}
+
+// A dumpedTree sums up the records of a tree, which are many.
+type dumpedTree struct {
+	prefix         string
+	records, bytes int
+}
+
+// add takes a record of the tree of a group, the same as the last one's.
+func (d *dumpedTree) add(e store.Entry) bool {
+	key := string(e.Key)
+	start := len(keyGroup) + 2*hashSize + 1
+	if !strings.HasPrefix(key, keyGroup) || len(key) < start || !strings.HasPrefix(key[start:], partNodes) {
+		return false
+	}
+	prefix := key[:start+len(partNodes)]
+	if d.records > 0 && d.prefix != prefix {
+		return false
+	}
+	d.prefix = prefix
+	d.records++
+	d.bytes += len(e.Value)
+	return true
+}
+
+// take returns the line of the tree, if there was one, and forgets it.
+func (d *dumpedTree) take() string {
+	if d.records == 0 {
+		return ""
+	}
+	line := fmt.Sprintf("%s  a ratchet tree, %d records of %d bytes\n", d.prefix, d.records, d.bytes)
+	*d = dumpedTree{}
+	return line
 }
 
 // printableKey shows a key with what is binary in it in hex.
@@ -281,11 +318,6 @@ func describe(e store.Entry) (string, error) {
 		var r headRecord
 		err := decode(e.Value, &r)
 		return fmt.Sprintf("group %x, %v, epoch %d, batch %d, pending: %t, joining: %t, held: %d", r.Group, Status(r.Status), r.Epoch, r.Counter, r.Pending, r.Joining, r.HeldCount), err
-	case strings.HasPrefix(key, keyGroup):
-		_, part, _ := strings.Cut(key[len(keyGroup):], "/")
-		if record, ok := strings.CutPrefix(part, partNodes); ok {
-			return fmt.Sprintf("%s, %d bytes", treekem.DescribeTreeRecord([]byte(record)), len(e.Value)), nil
-		}
 	}
 	return fmt.Sprintf("%d bytes", len(e.Value)), nil
 }

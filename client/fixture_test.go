@@ -156,12 +156,12 @@ func useFixture(t *testing.T, version string) {
 // TestDump shows that nothing secret is in a dump.
 func TestDump(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.db")
-	check(t, os.WriteFile(path, must(os.ReadFile("testdata/v1-bob.db"))(t), 0o600))
+	check(t, os.WriteFile(path, must(os.ReadFile("testdata/v2-bob.db"))(t), 0o600))
 	c, _, s := openFixture(t, path)
 	defer c.Close()
 	var dump bytes.Buffer
 	check(t, client.Dump(ctx, s, &dump))
-	for _, text := range []string{"identity", "bob", "group " + fmt.Sprintf("%x", fixtureGroup), "epoch 1", "held: 1", `pre-shared key "psk"`, "last resort: true"} {
+	for _, text := range []string{"identity", "bob", "group " + fmt.Sprintf("%x", fixtureGroup), "epoch 1", "held: 1", `pre-shared key "psk"`, "last resort: true", "a ratchet tree, "} {
 		if !bytes.Contains(dump.Bytes(), []byte(text)) {
 			t.Errorf("the dump lacks %q:\n%s", text, dump.Bytes())
 		}

@@ -125,22 +125,6 @@ func (c *storedChecker) key(name []byte) error {
 	return fmt.Errorf("%w: record %x is of a key that is not in the tree", mls.ErrMalformed, name)
 }
 
-// DescribeTreeRecord says what the record of a stored tree with a name is.
-func DescribeTreeRecord(name []byte) string {
-	number := func() uint32 { return binary.BigEndian.Uint32(name[1:]) }
-	switch {
-	case bytes.Equal(name, headName()):
-		return "the head of a ratchet tree"
-	case len(name) == 5 && name[0] == recordPage:
-		return fmt.Sprintf("nodes of a ratchet tree below node %d", number())
-	case len(name) == 5 && name[0] == recordBucket:
-		return fmt.Sprintf("bucket %d of where keys of a ratchet tree are", number())
-	case len(name) == MaxTreeRecordName && name[0] == recordKey:
-		return "where a key of a ratchet tree is"
-	}
-	return "no record of a ratchet tree"
-}
-
 // Names returns the names of the records that there are with the changes written,
 // given those that there were.
 func (c *TreeChanges) Names(before iter.Seq[[]byte]) iter.Seq[[]byte] {
