@@ -81,10 +81,10 @@ func (t *Tree) VerifyParentHashes() error {
 		collect(right, x.right())
 	}
 	collect(t.root, Root(t.width))
-	return parallel.Workers(len(parents), 64, func() func(int) error {
+	return t.sure(parallel.Workers(len(parents), 64, func() func(int) error {
 		v := chainVerifier{forge: t.forge()}
 		return func(k int) error { return v.verify(parents[k].n, parents[k].x) }
-	})
+	}))
 }
 
 // A chainVerifier checks parent nodes one by one: whether one node below has it

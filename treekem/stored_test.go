@@ -330,6 +330,9 @@ func (sc *storedScene) runOn(stored *Stored) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := next.VerifyParentHashes(); err != nil {
+		return "", err
+	}
 	private := sc.g.members[30].private
 	if err := private.Check(stored.Tree()); err != nil {
 		return "", err
