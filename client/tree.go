@@ -90,8 +90,8 @@ func treeFailure(err error) error {
 // nothing that was computed since counts.
 func (g *Group) treeErr() error {
 	for _, of := range []*group.Group{g.g, g.joiningGroup()} {
-		if of != nil && of.Tree().Err() != nil {
-			return treeFailure(of.Tree().Err())
+		if of != nil && of.Err() != nil {
+			return treeFailure(of.Err())
 		}
 	}
 	if g.pending != nil {

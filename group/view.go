@@ -149,6 +149,21 @@ func (v *view) sure(err error) error {
 	return err
 }
 
+// Err tells whether everything that was needed of the group's trees could be read,
+// those of past epochs included: nil for trees in memory. After an error what
+// the group says of its members may be wrong, and nothing else is handed out.
+func (g *Group) Err() error {
+	if err := g.tree.Err(); err != nil {
+		return err
+	}
+	for _, p := range g.past {
+		if err := p.roster.tree.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ID is the group's identifier.
 func (v *view) ID() []byte { return bytes.Clone(v.context.GroupID) }
 

@@ -19,8 +19,8 @@ import (
 // against checksums, and by the tree hash up to the root, which is for the
 // caller to hold against the group context. What is missing, damaged, or an
 // older copy is an error of the operation that needs it, and of [Tree.Err] from
-// then on. An entry of the index of keys that is missing is not noticed but by
-// [Stored.Check]: it would only let a member use a key twice.
+// then on. An entry of the index of keys that is missing, or older, is not noticed
+// but by [Stored.Check]: it would only let a member use a key twice.
 type Stored struct {
 	tree   *Tree
 	layout layout
@@ -87,6 +87,11 @@ func (s *Stored) Store(t *Tree) (*Stored, *TreeChanges, error) {
 	}
 	d.walk(a, b, top)
 	d.keys()
+	// What is stored is about the new tree only. The old one, and those that come
+	// from it, go on finding their keys.
+	for kind, entries := range d.had {
+		s.tree.table(kind).add(entries)
+	}
 	return d.done()
 }
 
@@ -99,12 +104,14 @@ type storedDiff struct {
 	// Keys that have gone, and where those that have come are.
 	gone map[keyID]bool
 	come map[keyID]NodeIndex
+	// had is where the old tree has those that have gone or moved, by kind.
+	had map[keyKind][]indexEntry
 }
 
 func newStoredDiff(old, next *Tree, l layout) *storedDiff {
 	return &storedDiff{
 		old: old, new: next, nh: next.suite.HashSize(), next: &Stored{tree: next, layout: l},
-		gone: make(map[keyID]bool), come: make(map[keyID]NodeIndex),
+		gone: make(map[keyID]bool), come: make(map[keyID]NodeIndex), had: make(map[keyKind][]indexEntry),
 	}
 }
 
@@ -185,6 +192,7 @@ func (d *storedDiff) compareKey(x NodeIndex, kind keyKind, a, b string, key func
 	}
 	if a != "" {
 		d.gone[d.next.layout.id(kind, key(a))] = true
+		d.had[kind] = append(d.had[kind], newEntry(fingerprint(key(a)), x))
 	}
 	if b != "" {
 		d.come[d.next.layout.id(kind, key(b))] = x

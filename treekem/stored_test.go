@@ -582,3 +582,44 @@ func TestStoredConcurrent(t *testing.T) {
 		}
 	}
 }
+
+// TestOldTreeKeepsItsKeys: a tree from before what was stored last still has its
+// keys, also those whose record in the index has gone since.
+func TestOldTreeKeepsItsKeys(t *testing.T) {
+	s := suite1(t)
+	g := full(t, s, 16)
+	m, stored := newTreeMap(t, g.tree)
+	step := func(f func(e *Editor)) {
+		t.Helper()
+		e := stored.Tree().Edit()
+		f(e)
+		next, changes, err := stored.Store(must[*Tree](t)(e.Done()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.write(t, changes)
+		stored = next
+	}
+	kp, _ := g.keyPackage(t)
+	var at mls.LeafIndex
+	step(func(e *Editor) { at = must[mls.LeafIndex](t)(e.Add(&kp.LeafNode)) }) // a record of its own
+	stored = m.open(t, s)
+	old := stored.Tree()
+	step(func(e *Editor) {
+		if err := e.Remove(at); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if i, ok := old.FindLeaf(&kp.LeafNode); !ok || i != at {
+		t.Errorf("the tree of before finds its leaf %d at %d, %v", at, i, ok)
+	}
+	e := old.Edit()
+	if _, err := e.Add(kp.LeafNode.Clone()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := e.Done()
+	wantRule(t, err, "7.3", "encryption-key-unique")
+	if _, ok := stored.Tree().FindSignatureKey(kp.LeafNode.SignatureKey); ok {
+		t.Error("the new tree finds a key that has gone")
+	}
+}
