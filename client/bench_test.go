@@ -97,7 +97,7 @@ func newBench(b testing.TB, n int, second store.Store) *bench {
 		_, err = t.clients[i].AddIdentity(ctx, IdentityOptions{Suite: suite, Credential: members[pair[i]].Credential, Signer: members[pair[i]].Signer})
 		fail(err)
 		start := time.Now()
-		t.groups[i], err = t.clients[i].enter(ctx, groups[i], nil, nil)
+		t.groups[i], err = t.clients[i].enter(ctx, groups[i], entry{may: t.clients[i].mayCreate})
 		fail(err)
 		t.enter[i] = time.Since(start)
 	}

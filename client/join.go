@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/treekem/mls"
@@ -36,12 +37,7 @@ func (c *Client) CreateGroup(ctx context.Context, identity IdentityID, opt Group
 	if err != nil {
 		return nil, err
 	}
-	if in, err := c.inGroup(ctx, made.ID()); err != nil {
-		return nil, err
-	} else if in {
-		return nil, ErrGroupExists
-	}
-	return c.enter(ctx, made, nil, nil)
+	return c.enter(ctx, made, entry{may: c.mayCreate})
 }
 
 // startEntering begins the creation or joining of a group, one at a time. At its
@@ -55,27 +51,46 @@ func (c *Client) startEntering() (done func()) {
 	}
 }
 
-// inGroup reports whether we are in a group, or joining it.
-func (c *Client) inGroup(ctx context.Context, id []byte) (bool, error) {
+// mayCreate refuses a group that we are in, or joining.
+func (c *Client) mayCreate(ctx context.Context, id []byte, _ uint64) error {
 	var head headRecord
 	err := c.store.View(ctx, func(tx store.Reader) error { return get(tx, headKey(groupName(id)), &head) })
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err == nil && Status(head.Status) != StatusRemoved:
+		return ErrGroupExists
 	}
-	return err == nil && Status(head.Status) != StatusRemoved, err
+	return err
+}
+
+// entry is how a group is entered.
+type entry struct {
+	// outcome is set if it is joined by a Welcome.
+	outcome *Joined
+	// may is asked once nobody else can change what we have of the group.
+	may func(ctx context.Context, id []byte, epoch uint64) error
+	// write takes part in the batch. It may be nil.
+	write func(tx store.Writer) error
 }
 
 // enter stores a group that we have created or joined. What is left of a former
-// membership goes.
-func (c *Client) enter(ctx context.Context, made *group.Group, outcome Outcome, f func(tx store.Writer) error) (*Group, error) {
+// membership goes. If it fails, the group is destroyed.
+func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (*Group, error) {
 	g, err := c.handle(made.ID())
 	if err != nil {
+		made.Destroy()
 		return nil, err
 	}
-	if j, ok := outcome.(*Joined); ok {
-		j.Group = g
+	var outcome Outcome
+	if e.outcome != nil {
+		e.outcome.Group, outcome = g, e.outcome
 	}
 	err = g.replace(ctx, func() error {
+		if err := e.may(ctx, made.ID(), made.Epoch()); err != nil {
+			made.Destroy()
+			return err
+		}
 		g.unload()
 		g.head = headRecord{Group: made.ID(), Status: uint8(StatusActive)}
 		var old headRecord
@@ -83,6 +98,7 @@ func (c *Client) enter(ctx context.Context, made *group.Group, outcome Outcome, 
 		if err == nil {
 			g.head.Counter = old.Counter
 		} else if !errors.Is(err, store.ErrNotFound) {
+			made.Destroy()
 			return err
 		}
 		g.g, g.loaded = made, true
@@ -93,13 +109,21 @@ func (c *Client) enter(ctx context.Context, made *group.Group, outcome Outcome, 
 			if err := deleteParts(tx, g.name, slices.Concat(pendingParts, joinParts)...); err != nil {
 				return err
 			}
-			if f == nil {
+			// Proposals and commits of the former membership are for epochs that
+			// are over.
+			if err := dequeueEpoch(tx, g.id); err != nil {
+				return err
+			}
+			if e.write == nil {
 				return nil
 			}
-			return f(tx)
+			return e.write(tx)
 		})
 	})
-	return g, err
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 // replace runs f with the group locked, whatever is stored of it. What there is
@@ -148,6 +172,12 @@ type JoinOptions struct {
 // is one of last resort. ErrNoKeyPackage says that the Welcome is for none of
 // ours. A Welcome of a group that continues another of ours is joined as such
 // (RFC 9420, Sections 11.2 and 11.3).
+//
+// A Welcome to an epoch ahead of a group that we are in is an *mls.EpochError:
+// the commit that made it may have removed us, too, and is to be processed
+// first. While an external commit of ours is pending, a Welcome to the epoch
+// that it begins, or a later one, takes its place; one to an epoch before is
+// mls.ErrPending. For both mls.Retryable is true: nothing has changed.
 func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Outcome, error) {
 	m, err := parseWelcome(welcome)
 	if err != nil {
@@ -167,6 +197,7 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 	if err != nil {
 		return nil, err
 	}
+	defer kp.destroy()
 	spend := func(tx store.Writer) error {
 		used.Time = c.cfg.Group.Time().Unix()
 		if err := put(tx, usedKey, &used); err != nil {
@@ -174,26 +205,78 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 		}
 		return kp.consume(tx)
 	}
-	in, known := false, error(nil)
-	made, err := c.follow(ctx, m, kp, opt, func(id []byte) bool {
+	known := error(nil)
+	made, err := c.follow(ctx, m, kp, opt, func(id []byte, epoch uint64) bool {
 		used.Group = bytes.Clone(id)
-		in, known = c.inGroup(ctx, id)
-		return in
+		known = c.mayFollow(ctx, id, epoch)
+		return known != nil
 	})
+	if known == nil && err == nil {
+		outcome := &Joined{}
+		if _, known = c.enter(ctx, made, entry{outcome: outcome, may: c.mayFollow, write: spend}); known == nil {
+			return outcome, nil
+		}
+	}
 	switch {
-	case known != nil:
-		return nil, known
-	case in:
+	case errors.Is(known, errFollowed):
 		// Its one use was to get us where we are.
 		return &AlreadyMember{Group: used.Group}, c.store.Update(ctx, spend)
-	case err != nil:
-		return nil, err
+	case known != nil:
+		return nil, known
 	}
-	outcome := &Joined{}
-	if _, err := c.enter(ctx, made, outcome, spend); err != nil {
-		return nil, err
+	return nil, err
+}
+
+// errFollowed: a Welcome leads no further than where we are.
+var errFollowed = errors.New("client: we are in the group already")
+
+// mayFollow says what keeps us from following a Welcome to an epoch of a group.
+//
+// One of an epoch still to come may be our next membership: the commit that made
+// it may have removed us, too, and be on its way yet. While an external commit of
+// ours is pending, a Welcome to the epoch that it begins, or to a later one, is
+// proof that it has lost, or that we were removed and added since.
+func (c *Client) mayFollow(ctx context.Context, id []byte, epoch uint64) error {
+	return c.store.View(ctx, func(tx store.Reader) error {
+		var head headRecord
+		if err := get(tx, headKey(groupName(id)), &head); errors.Is(err, store.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		switch {
+		case Status(head.Status) == StatusActive && epoch <= head.Epoch:
+			return errFollowed
+		case Status(head.Status) == StatusActive:
+			return fmt.Errorf("client: a Welcome to a group that we are in: %w", &mls.EpochError{Got: epoch, Want: head.Epoch})
+		case !head.Joining:
+			return nil
+		}
+		next, err := joiningEpoch(tx, groupName(id))
+		if err == nil && epoch < next {
+			err = fmt.Errorf("client: a Welcome to an epoch before that of our external commit: %w", mls.ErrPending)
+		}
+		return err
+	})
+}
+
+// joiningEpoch is the epoch that our pending external commit begins.
+func joiningEpoch(tx store.Reader, name string) (uint64, error) {
+	var r joinRecord
+	err := readState(tx, name, partJoin, &r)
+	if err != nil {
+		return 0, err
 	}
-	return outcome, nil
+	clear(r.State.State)
+	m, err := framing.Parse(r.Message)
+	if err != nil {
+		return 0, damaged(err)
+	}
+	e, err := envelopeOf(m)
+	if err != nil {
+		return 0, damaged(err)
+	}
+	return e.epoch + 1, nil
 }
 
 // ExternalOptions says how to join by an external commit.

@@ -132,6 +132,12 @@ func (c *Client) findKeyPackage(ctx context.Context, w *framing.Welcome) (*keyPa
 	return c.restoreKeyPackage(key, &r)
 }
 
+// destroy clears the private keys: a group that was joined has its own copies.
+func (k *keyPackage) destroy() {
+	k.private.InitKey.Destroy()
+	k.private.LeafKey.Destroy()
+}
+
 // consume deletes a key package that was used.
 func (k *keyPackage) consume(tx store.Writer) error {
 	if k.lastResort {

@@ -95,7 +95,8 @@ type NeedsRejoin struct {
 // Joined is a Welcome by which we are in a group.
 type Joined struct{ Group *Group }
 
-// AlreadyMember is a Welcome for a group that we are in.
+// AlreadyMember is a Welcome to an epoch of a group that we are in, or an
+// earlier one. It is used up.
 type AlreadyMember struct{ Group []byte }
 
 // Refused is a held message that turned out to be invalid.

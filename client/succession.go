@@ -110,21 +110,14 @@ func (g *Group) succeed(ctx context.Context, make func(group.Config) (*group.Gro
 	if err != nil {
 		return nil, nil, err
 	}
-	if in, err := c.inGroup(ctx, made.ID()); err != nil || in {
-		made.Destroy()
-		if in {
-			err = ErrGroupExists
-		}
-		return nil, nil, err
-	}
 	var out *Outgoing
-	next, err := c.enter(ctx, made, nil, func(tx store.Writer) error {
+	next, err := c.enter(ctx, made, entry{may: c.mayCreate, write: func(tx store.Writer) error {
 		if len(welcome) == 0 {
 			return nil
 		}
 		out = &Outgoing{Group: made.ID(), Kind: KindWelcome, Epoch: made.Epoch(), Message: welcome}
 		return enqueue(tx, out)
-	})
+	}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,7 +127,7 @@ func (g *Group) succeed(ctx context.Context, make func(group.Config) (*group.Gro
 // follow opens a Welcome. One of a reinitialized or branched group needs the
 // group that it continues, which only its decrypted contents name (RFC 9420,
 // Section 12.4.3.1): so it is opened again with that one, if we have it.
-func (c *Client) follow(ctx context.Context, w *framing.Welcome, kp *keyPackage, opt JoinOptions, known func(id []byte) bool) (*group.Group, error) {
+func (c *Client) follow(ctx context.Context, w *framing.Welcome, kp *keyPackage, opt JoinOptions, known func(id []byte, epoch uint64) bool) (*group.Group, error) {
 	var link []byte
 	cfg := c.groupConfig(ctx)
 	find := cfg.PSK

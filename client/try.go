@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/treekem/mls"
@@ -47,6 +48,7 @@ func (g *Group) Try(ctx context.Context, f func(*group.Group) error) error {
 
 // TryJoin calls f with the group that a Welcome leads to, verified as Join does,
 // without joining it: nothing is stored, and the key package is not used up.
+// ErrGroupExists is what Join reports as *AlreadyMember.
 func (c *Client) TryJoin(ctx context.Context, welcome []byte, opt JoinOptions, f func(*group.Group) error) error {
 	defer c.tell()
 	m, err := parseWelcome(welcome)
@@ -57,14 +59,15 @@ func (c *Client) TryJoin(ctx context.Context, welcome []byte, opt JoinOptions, f
 	if err != nil {
 		return err
 	}
+	defer kp.destroy()
 	known := error(nil)
-	made, err := c.follow(ctx, m, kp, opt, func(id []byte) bool {
-		in, err := c.inGroup(ctx, id)
-		if known = err; in {
-			known = ErrGroupExists
-		}
+	made, err := c.follow(ctx, m, kp, opt, func(id []byte, epoch uint64) bool {
+		known = c.mayFollow(ctx, id, epoch)
 		return known != nil
 	})
+	if errors.Is(known, errFollowed) {
+		return ErrGroupExists
+	}
 	if known != nil {
 		return known
 	}

@@ -305,7 +305,7 @@ func badWelcomes() []badJoin {
 			v.info = func(i *framing.GroupInfo) { i.ConfirmationTag = i.ConfirmationTag[:1] }
 		}},
 		{name: "group that we are in", rule: "12.4.3/group-id", set: func(v *invitation) {
-			v.opt.Known = func(id []byte) bool { return string(id) == "paper" }
+			v.opt.Known = func(id []byte, epoch uint64) bool { return string(id) == "paper" && epoch == 1 }
 		}},
 		{name: "not in the tree", rule: "12.4.3.1/own-leaf", set: func(v *invitation) {
 			v.nodes = func(n []node) []node { return n[:len(n)-2] }

@@ -20,8 +20,9 @@ type JoinOptions struct {
 	// one (RFC 9420, Sections 11.2 and 11.3); nil if the Welcome is not such.
 	Predecessor *Group
 	// Known tells whether we are in a group of this identifier already (RFC
-	// 9420, Section 12.4.3). Nil leaves that check to the application.
-	Known func(groupID []byte) bool
+	// 9420, Section 12.4.3), given the epoch that the Welcome leads to. Nil
+	// leaves that check to the application.
+	Known func(groupID []byte, epoch uint64) bool
 }
 
 // Join joins a group by a Welcome (RFC 9420, Section 12.4.3.1), with the key
@@ -116,7 +117,7 @@ func (j *joining) openInfo() (err error) {
 		return mls.Invalid("12.4.3.1", "cipher-suite", "the group uses version %d and %v, the key package %d and %v",
 			c.Version, c.CipherSuite, j.kp.Version, j.kp.CipherSuite)
 	}
-	if j.opt.Known != nil && j.opt.Known(j.info.GroupContext.GroupID) {
+	if c := &j.info.GroupContext; j.opt.Known != nil && j.opt.Known(c.GroupID, c.Epoch) {
 		return mls.Invalid("12.4.3", "group-id", "we are in a group of that identifier already")
 	}
 	return nil
