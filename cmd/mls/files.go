@@ -27,48 +27,88 @@ func writeTemp(name string, data []byte) (string, error) {
 	return f.Name(), nil
 }
 
-// syncDir makes the names in dir durable. Some systems cannot sync a directory; that is no error here.
-func syncDir(dir string) error {
+// syncDir makes the names in dir durable, where that can be: a directory that may be written need not be
+// readable, and some systems cannot sync one. What is in it counts as written all the same: others see it.
+func syncDir(dir string) {
 	d, err := os.Open(dir)
 	if err != nil {
-		return err
+		return
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
-		return err
-	}
-	return nil
+	_ = d.Sync()
+}
+
+// unpublishedError marks the failure of an output of which nobody can have seen anything.
+type unpublishedError struct{ err error }
+
+func (e *unpublishedError) Error() string { return e.err.Error() }
+func (e *unpublishedError) Unwrap() error { return e.err }
+
+// isUnpublished reports whether nobody has seen the message that an output of it failed with err.
+func isUnpublished(err error) bool {
+	unpublished := (*unpublishedError)(nil)
+	return errors.As(err, &unpublished)
 }
 
 // writeNew creates name with data. Of two processes that create the same name one succeeds, whatever
 // the speed of either: that is how a commit wins its epoch in a shared folder. No reader ever sees a
-// half-written file under the name.
+// half-written file under the name. Once data is there under the name, it does not fail.
 func writeNew(name string, data []byte) error {
 	temp, err := writeTemp(name, data)
 	if err != nil {
-		return err
+		return &unpublishedError{err}
 	}
 	defer os.Remove(temp)
 	err = os.Link(temp, name)
-	if errors.Is(err, fs.ErrExist) {
-		return outputExists(name)
+	switch {
+	case err == nil, sameFile(temp, name): // a network file system can report a link that was made as failed
+		syncDir(filepath.Dir(name))
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		return &unpublishedError{outputExists(name)}
 	}
-	if err != nil { // a file system without hard links: exclusive creation is the next best
-		return writeExclusive(name, data)
-	}
-	return syncDir(filepath.Dir(name))
+	return writeExclusive(name, data) // a file system without hard links: exclusive creation is the next best
 }
 
+func sameFile(one, other string) bool {
+	a, errA := os.Lstat(one)
+	b, errB := os.Lstat(other)
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+// writeExclusive creates name with data, and leaves nothing behind if it cannot. A reader may then have
+// seen some of it, which is no message; all of it only if it fails after the last byte.
 func writeExclusive(name string, data []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return outputExists(name)
+		return &unpublishedError{outputExists(name)}
 	}
 	if err != nil {
+		return &unpublishedError{err}
+	}
+	if err := writeWhole(f, data); err != nil {
+		os.Remove(name)
 		return err
 	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	syncDir(filepath.Dir(name))
+	return nil
+}
+
+// A sink is where a message is written: a file.
+type sink interface {
+	io.WriteCloser
+	Sync() error
+}
+
+func writeWhole(f sink, data []byte) error {
+	if n, err := f.Write(data); err != nil {
+		f.Close()
+		if n < len(data) {
+			err = &unpublishedError{err}
+		}
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func outputExists(name string) error {
@@ -95,10 +135,14 @@ func (a *app) checkOutput(name string) error {
 	return nil
 }
 
-// output writes a message to the file name, or to standard output for "-".
+// output writes a message to the file name, or to standard output for "-". isUnpublished says of its
+// error whether the message can be out.
 func (a *app) output(name string, data []byte) error {
 	if name == "-" || name == "" {
-		_, err := a.stdout.Write(data)
+		n, err := a.stdout.Write(data)
+		if err != nil && n == 0 {
+			return &unpublishedError{err}
+		}
 		return err
 	}
 	return writeNew(name, data)

@@ -130,15 +130,16 @@ func (a *app) makeCommit(f *groupFlags, c *commitFlags, options func(context.Con
 			return err
 		}
 		opt.TreeApart = c.tree != ""
-		if _, err := g.Commit(ctx, opt); err != nil {
+		made, err := g.Commit(ctx, opt)
+		if err != nil {
 			return err
 		}
-		return a.handOut(ctx, g, c)
+		return a.handOut(ctx, g, c, made)
 	})
 }
 
-// handOut writes the commit that was just made. If that fails nobody has seen it, and it is dropped.
-func (a *app) handOut(ctx context.Context, g *held, c *commitFlags) error {
+// handOut writes the commit that was just made. If nobody can have seen it, because that fails, it is dropped.
+func (a *app) handOut(ctx context.Context, g *held, c *commitFlags, made *client.Outgoing) error {
 	p, err := g.PendingCommit(ctx)
 	if err != nil {
 		return err
@@ -147,11 +148,11 @@ func (a *app) handOut(ctx context.Context, g *held, c *commitFlags) error {
 	if len(p.Changes.Added) > 0 && c.welcome == "" {
 		err = &usageError{errors.New("the commit adds members: --welcome names the file for their Welcome"), "mls group commit"}
 	}
-	if err == nil {
-		err = a.output(c.out, p.Message)
-	}
 	if err != nil {
 		return errors.Join(err, g.Discard(ctx))
+	}
+	if err := a.output(c.out, p.Message); err != nil {
+		return g.notHandedOut(ctx, made, err)
 	}
 	if c.tree != "" {
 		tree, err := g.PendingTree(ctx)
@@ -174,6 +175,14 @@ func (a *app) handOut(ctx context.Context, g *held, c *commitFlags) error {
 	}
 	fmt.Fprintf(a.stderr, "pending: process the commit once it is accepted, or say \"mls group accept\"\n")
 	return nil
+}
+
+// notHandedOut deals with a commit, which is pending, whose output failed with err.
+func (g *held) notHandedOut(ctx context.Context, made *client.Outgoing, err error) error {
+	if isUnpublished(err) {
+		return errors.Join(err, g.Discard(ctx))
+	}
+	return &hintError{err, fmt.Sprintf(`others may have the commit, so it stays pending: "mls group outbox %d -o FILE" writes it again; "mls group discard" if nobody has taken it`, made.ID)}
 }
 
 // commitOptions turns the request into the library's terms.

@@ -114,7 +114,7 @@ func (a *app) externalJoin(ctx context.Context, f *groupFlags, h *home, info *gr
 		return err
 	}
 	if err := a.output(out, commit.Message); err != nil {
-		return errors.Join(err, g.Discard(ctx)) // nobody has seen it
+		return (&held{Group: g, home: h}).notHandedOut(ctx, commit, err)
 	}
 	p, err := g.PendingCommit(ctx)
 	if err != nil {

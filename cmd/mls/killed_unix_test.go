@@ -71,6 +71,71 @@ func TestKilledWhileHandingOut(t *testing.T) {
 	}
 }
 
+// TestOutputIntoDirectoryNotReadable: who may write into a directory need not be allowed to read it. A commit that
+// is there was made, and stays pending; a message that is there was sent.
+func TestOutputIntoDirectoryNotReadable(t *testing.T) {
+	dir, alice, _ := pair(t)
+	drop := filepath.Join(dir, "drop")
+	if err := os.Mkdir(drop, 0o333); err != nil {
+		t.Fatal(err)
+	}
+	name := asNobody(t, dir)
+	for _, args := range [][]string{
+		{"group", "send", "--text", "x", "--dir", alice, "-o", filepath.Join(drop, "m")},
+		{"group", "update", "--dir", alice, "-o", filepath.Join(drop, "g.1")},
+	} {
+		cmd := child(t, args...)
+		name(cmd)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("mls %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(drop, "g.1")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := child(t, "group", "info", "--dir", alice)
+	name(cmd)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "a commit of your own is pending") {
+		t.Errorf("the commit that is out was dropped: %v\n%s", err, out)
+	}
+}
+
+// asNobody gives dir to a user without privileges, if we are one who has them, and lets commands run as that user.
+func asNobody(t *testing.T, dir string) func(*exec.Cmd) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return func(*exec.Cmd) {}
+	}
+	const nobody = 65534
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(dir, "mls")
+	if err := os.WriteFile(copied, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for up := dir; up != os.TempDir() && up != "/"; up = filepath.Dir(up) {
+		if err := os.Chmod(up, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, nobody, nobody))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(cmd *exec.Cmd) {
+		cmd.Path = copied
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+}
+
 // TestSecondProcess: another process is told that the state is open, and what to do.
 func TestSecondProcess(t *testing.T) {
 	dir, alice, _ := pair(t)
