@@ -35,6 +35,12 @@ type Config struct {
 	// only if the outcome is. An error undoes the operation.
 	Save func(tx store.Writer, groupID []byte, o Outcome) error
 
+	// SaveOutgoing, if set, is called in the batch that puts a message of ours
+	// into the outbox, with its number and a writer for the application's own
+	// keys: to note what the message is for, such as where it is to go. An
+	// error undoes the operation.
+	SaveOutgoing func(tx store.Writer, o *Outgoing) error
+
 	// Notify, if set, is told of each outcome after it is durable, one at a
 	// time and for each group in order. It may call the client.
 	Notify func(Event)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -15,6 +16,44 @@ import (
 	"github.com/treekem/mls/store"
 	"github.com/treekem/mls/store/storetest"
 )
+
+// TestSaveOutgoing: what the application notes about a message of ours is in the batch that puts it into the outbox.
+func TestSaveOutgoing(t *testing.T) {
+	fail := false
+	a := newMember(t, "alice", func(cfg *client.Config) {
+		cfg.SaveOutgoing = func(tx store.Writer, o *client.Outgoing) error {
+			if fail {
+				return storetest.ErrFault
+			}
+			return tx.Put(fmt.Appendf(nil, "place/%d", o.ID), fmt.Appendf(nil, "%v of epoch %d", o.Kind, o.Epoch))
+		}
+	})
+	b := newMember(t, "bob")
+	id := a.create()
+	add := group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(b.keyPackage())}}
+	fail = true
+	_, err := a.group(id).Commit(ctx, add)
+	wantErr(t, err, storetest.ErrFault)
+	fail = false
+	_, err = a.group(id).Accept(ctx)
+	wantErr(t, err, client.ErrNothingPending)
+	must(a.group(id).Commit(ctx, add))(t)
+	a.crash()
+	must(a.group(id).Accept(ctx))(t)
+	a.crash()
+	must(a.group(id).Propose(ctx, group.RemoveProposal(1), nil))(t)
+	check(t, a.c.View(ctx, func(tx store.Reader) error {
+		var got []string
+		for e, err := range tx.Scan(nil) {
+			check(t, err)
+			got = append(got, string(e.Key)+": "+string(e.Value))
+		}
+		if want := []string{"place/1: commit of epoch 0", "place/2: welcome of epoch 1", "place/3: proposal of epoch 1"}; !slices.Equal(got, want) {
+			t.Errorf("noted are %q, want %q", got, want)
+		}
+		return nil
+	}))
+}
 
 // TestSave: what the application writes is in the batch of the outcome.
 func TestSave(t *testing.T) {

@@ -373,7 +373,7 @@ func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoi
 	}
 	g.joining, g.loaded = &joining{g: made}, true
 	return g.write(ctx, nil, func(tx store.Writer) error {
-		if err := enqueue(tx, out); err != nil {
+		if err := g.c.enqueue(tx, out); err != nil {
 			return err
 		}
 		g.joining.record = joinRecord{Outbox: out.ID, Message: out.Message}

@@ -99,8 +99,9 @@ func (c *Client) Sent(ctx context.Context, ids ...uint64) error {
 	})
 }
 
-// enqueue puts a message into the outbox and gives it its number.
-func enqueue(tx store.Writer, o *Outgoing) error {
+// enqueue puts a message into the outbox, gives it its number, and lets the
+// application note something about it.
+func (c *Client) enqueue(tx store.Writer, o *Outgoing) error {
 	var meta metaRecord
 	if err := get(tx, []byte(keyMeta), &meta); err != nil {
 		return must(err, "the client's mark")
@@ -110,7 +111,11 @@ func enqueue(tx store.Writer, o *Outgoing) error {
 	if err := put(tx, []byte(keyMeta), &meta); err != nil {
 		return err
 	}
-	return put(tx, outboxKey(o.ID), &outboxRecord{Group: o.Group, Kind: uint8(o.Kind), Epoch: o.Epoch, Message: o.Message})
+	err := put(tx, outboxKey(o.ID), &outboxRecord{Group: o.Group, Kind: uint8(o.Kind), Epoch: o.Epoch, Message: o.Message})
+	if err != nil || c.cfg.SaveOutgoing == nil {
+		return err
+	}
+	return c.cfg.SaveOutgoing(prefixed{tx}, o)
 }
 
 // dequeueEpoch takes the proposals and commits of a group out of the outbox: the

@@ -93,7 +93,7 @@ func (g *Group) propose(ctx context.Context, propose func() ([]byte, error)) (ou
 			if err := g.logMessage(tx, made.Epoch, message, logOwn); err != nil {
 				return err
 			}
-			return enqueue(tx, made)
+			return g.c.enqueue(tx, made)
 		})
 		if err == nil {
 			out = made
@@ -152,7 +152,7 @@ func (g *Group) writePending(ctx context.Context, staged *group.Staged, proposal
 	made := g.outgoing(KindCommit, g.g.Epoch(), staged.Message())
 	g.pending = p
 	err = g.write(ctx, nil, func(tx store.Writer) error {
-		if err := enqueue(tx, made); err != nil {
+		if err := g.c.enqueue(tx, made); err != nil {
 			return err
 		}
 		p.record.Outbox = made.ID
@@ -276,7 +276,7 @@ func (g *Group) writeMerge(tx store.Writer, m *merge) error {
 	if m.applied.Welcome == nil {
 		return nil
 	}
-	return enqueue(tx, m.applied.Welcome)
+	return g.c.enqueue(tx, m.applied.Welcome)
 }
 
 func deleteParts(tx store.Writer, name string, parts ...string) error {

@@ -116,7 +116,7 @@ func (g *Group) succeed(ctx context.Context, make func(group.Config) (*group.Gro
 			return nil
 		}
 		out = &Outgoing{Group: made.ID(), Kind: KindWelcome, Epoch: made.Epoch(), Message: welcome}
-		return enqueue(tx, out)
+		return c.enqueue(tx, out)
 	}})
 	if err != nil {
 		return nil, nil, err

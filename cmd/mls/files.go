@@ -135,6 +135,31 @@ func (a *app) checkOutput(name string) error {
 	return nil
 }
 
+// checkDistinct refuses one place for two messages. An empty name is none of them; the first one's is standard output.
+func checkDistinct(first string, others ...string) error {
+	if first == "" {
+		first = "-"
+	}
+	taken := make(map[string]bool)
+	for _, name := range append([]string{first}, others...) {
+		if name == "" {
+			continue
+		}
+		place := name
+		if name != "-" {
+			var err error
+			if place, err = filepath.Abs(name); err != nil {
+				return err
+			}
+		}
+		if taken[place] {
+			return hinted("name a file of its own for each", "two messages are to go to %s", name)
+		}
+		taken[place] = true
+	}
+	return nil
+}
+
 // output writes a message to the file name, or to standard output for "-". isUnpublished says of its
 // error whether the message can be out.
 func (a *app) output(name string, data []byte) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
 )
 
 // commitFlags are the flags of all commands that make a commit.
@@ -121,8 +122,16 @@ func (a *app) makeCommit(f *groupFlags, c *commitFlags, options func(context.Con
 			}
 		}
 	}
-	return a.withGroup(f, func(ctx context.Context, g *held) error {
+	if err := checkDistinct(c.out, c.welcome, c.tree); err != nil {
+		return err
+	}
+	var note func(store.Writer, *client.Outgoing) error
+	home := homeOptions{saveOutgoing: func(tx store.Writer, o *client.Outgoing) error { return note(tx, o) }}
+	return a.withGroupOptions(f, home, func(ctx context.Context, g *held) (err error) {
 		if err := g.noPending(); err != nil {
+			return err
+		}
+		if note, err = g.noteWelcome(ctx, c.welcome); err != nil {
 			return err
 		}
 		opt, err := options(ctx, g)
@@ -144,11 +153,8 @@ func (a *app) handOut(ctx context.Context, g *held, c *commitFlags, made *client
 	if err != nil {
 		return err
 	}
-	err = g.noteWelcome(ctx, c.welcome)
 	if len(p.Changes.Added) > 0 && c.welcome == "" {
-		err = &usageError{errors.New("the commit adds members: --welcome names the file for their Welcome"), "mls group commit"}
-	}
-	if err != nil {
+		err := &usageError{errors.New("the commit adds members: --welcome names the file for their Welcome"), "mls group commit"}
 		return errors.Join(err, g.Discard(ctx))
 	}
 	if err := a.output(c.out, p.Message); err != nil {

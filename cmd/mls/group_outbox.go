@@ -58,6 +58,9 @@ func (a *app) resend(ctx context.Context, g *held, list []client.Outgoing, numbe
 		if err := a.output(out, o.Message); err != nil || o.Kind == client.KindCommit {
 			return err
 		}
+		if o.Kind == client.KindWelcome {
+			return g.sentWelcome(ctx, o)
+		}
 		return g.home.Sent(ctx, o.ID)
 	}
 	return hinted(`"mls group outbox" lists what there is`, "no message %d waits", number)

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -154,7 +153,7 @@ func (a *app) ownEcho(ctx context.Context, g *held, o *client.OwnEcho) error {
 		return a.accepted(ctx, g, o.Commit, "")
 	case o.ContentType == framing.ContentCommit:
 		fmt.Fprintf(a.stderr, "skipped: your own commit of epoch %d, accepted before\n", o.Epoch)
-		return a.deliverWelcomes(ctx, g, "") // a crash may have come between
+		return a.deliverWelcome(ctx, g, o.Epoch+1, "") // a crash may have come between
 	}
 	fmt.Fprintf(a.stderr, "skipped: a %s of your own\n", o.ContentType)
 	return nil
@@ -207,7 +206,7 @@ func (a *app) accepted(ctx context.Context, g *held, applied *client.CommitAppli
 		return nil
 	}
 	a.epoch(g, "accepted: ")
-	return a.deliverWelcomes(ctx, g, welcomeTo)
+	return a.deliverWelcome(ctx, g, applied.Epoch, welcomeTo)
 }
 
 func (a *app) groupAcceptCommand(f *groupFlags) *cobra.Command {
@@ -225,14 +224,14 @@ take this commit and no other for the epoch.`,
 			if g.info.Pending {
 				return a.accept(ctx, g, welcome)
 			}
-			list, err := g.waiting(ctx)
+			list, err := g.waitingWelcomes(ctx)
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(list, func(o client.Outgoing) bool { return o.Kind == client.KindWelcome }) {
+			if len(list) == 0 {
 				return errors.New("no commit of your own is pending")
 			}
-			return a.deliverWelcomes(ctx, g, welcome) // a crash came between
+			return a.deliverWelcomes(ctx, g, list, welcome)
 		})
 	})
 }

@@ -151,7 +151,7 @@ func (a *app) succeed(cmd *cobra.Command, f *groupFlags, names []string, welcome
 			return err
 		}
 		if out != nil {
-			if err := a.deliverWelcome(ctx, next, *out, welcome); err != nil {
+			if err := a.writeWelcome(ctx, next, *out, welcome); err != nil {
 				return &hintError{err, fmt.Sprintf(`the group is made, and its Welcome is kept: "mls group outbox %d --name %s -o FILE" writes it`, out.ID, label(made.ID()))}
 			}
 		}

@@ -3,16 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/group"
-	"github.com/treekem/mls/store"
 )
 
 // held is a group of a state directory.
@@ -81,18 +77,6 @@ func (g *held) findMember(ctx context.Context, who string) (mls.LeafIndex, error
 	return found[0], nil
 }
 
-// noteWelcome remembers where the Welcome of a commit goes once that is accepted.
-func (g *held) noteWelcome(ctx context.Context, file string) error {
-	if file == "" {
-		return nil
-	}
-	path, err := filepath.Abs(file)
-	if err != nil {
-		return err
-	}
-	return g.home.setNote(ctx, keyWelcome+hex.EncodeToString(g.ID()), path)
-}
-
 // waiting lists the messages of the group that may not have left yet.
 func (g *held) waiting(ctx context.Context) (list []client.Outgoing, err error) {
 	all, err := g.home.Outbox(ctx)
@@ -102,42 +86,4 @@ func (g *held) waiting(ctx context.Context) (list []client.Outgoing, err error) 
 		}
 	}
 	return list, err
-}
-
-// deliverWelcomes writes the Welcomes that wait, to file or where the commit said. It can be repeated: a
-// file that is there already with the same contents was written before a crash.
-func (a *app) deliverWelcomes(ctx context.Context, g *held, file string) error {
-	list, err := g.waiting(ctx)
-	if err != nil {
-		return err
-	}
-	for _, o := range list {
-		if o.Kind != client.KindWelcome {
-			continue
-		}
-		if err := a.deliverWelcome(ctx, g, o, file); err != nil {
-			return &hintError{err, fmt.Sprintf(`the commit is accepted, and its Welcome is kept: "mls group outbox %d -o FILE" writes it`, o.ID)}
-		}
-	}
-	return nil
-}
-
-func (a *app) deliverWelcome(ctx context.Context, g *held, o client.Outgoing, file string) error {
-	if file == "" {
-		var err error
-		file, err = g.home.note(ctx, keyWelcome+hex.EncodeToString(g.ID()))
-		if errors.Is(err, store.ErrNotFound) {
-			return errors.New("no file for the Welcome")
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if old, err := os.ReadFile(file); err != nil || !bytes.Equal(old, o.Message) {
-		if err := a.output(file, o.Message); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(a.stderr, "Welcome for the new members: %s\n", file)
-	return g.home.Sent(ctx, o.ID)
 }

@@ -31,8 +31,8 @@ const (
 	keyIdentity = "identity"
 	// keySuiteIdentity, and the number of a cipher suite other than that one's: who we are there.
 	keySuiteIdentity = "identity/"
-	// keyWelcome, and the group's identifier in hex: where the Welcome of the pending commit goes, an
-	// absolute path.
+	// keyWelcome, a hash of the group's identifier and an epoch: where the Welcome of our commit that begins
+	// it goes, an absolute path.
 	keyWelcome = "welcome/"
 )
 
@@ -52,6 +52,8 @@ type homeOptions struct {
 	handshakes framing.WireFormat
 	// save takes part in the batch that makes an outcome durable.
 	save func(store.Writer, []byte, client.Outcome) error
+	// saveOutgoing takes part in the batch that puts a message into the outbox.
+	saveOutgoing func(store.Writer, *client.Outgoing) error
 }
 
 // groupConfig is how groups are run from the command line.
@@ -87,7 +89,7 @@ func (a *app) withHome(dir string, opt homeOptions, use func(context.Context, *h
 
 // newHome opens the client of a store.
 func newHome(ctx context.Context, dir string, s store.Store, opt homeOptions) (*home, error) {
-	c, err := client.Open(ctx, client.Config{Store: s, Group: groupConfig(opt), Save: opt.save})
+	c, err := client.Open(ctx, client.Config{Store: s, Group: groupConfig(opt), Save: opt.save, SaveOutgoing: opt.saveOutgoing})
 	if err != nil {
 		return nil, err
 	}
