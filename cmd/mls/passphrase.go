@@ -16,9 +16,10 @@ import (
 // command line itself it would be seen by everybody who lists processes.
 const passphraseEnv = "MLS_PASSPHRASE"
 
-// passphrase is the key of an encrypted store, nil for none.
+// passphrase is the key of an encrypted store, nil for none. One that is empty is a mistake, not none.
 func (a *app) passphrase() (*store.Key, error) {
-	secret := []byte(os.Getenv(passphraseEnv))
+	text, set := os.LookupEnv(passphraseEnv)
+	secret := []byte(text)
 	if a.passphraseFile != "" {
 		var err error
 		if secret, err = a.input(a.passphraseFile); err != nil {
@@ -28,6 +29,8 @@ func (a *app) passphrase() (*store.Key, error) {
 		if len(secret) == 0 {
 			return nil, errors.New("the passphrase is empty")
 		}
+	} else if set && text == "" {
+		return nil, hinted("unset it to work without encryption", "the passphrase in $%s is empty", passphraseEnv)
 	}
 	if len(secret) == 0 {
 		return nil, nil

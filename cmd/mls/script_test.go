@@ -29,7 +29,6 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ROOT", root)
 			e.Setenv("MLS_DIR", "") // whatever the caller's says
-			e.Setenv(passphraseEnv, "")
 			e.Setenv(codePointsEnv, "")
 			return nil
 		},

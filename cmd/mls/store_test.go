@@ -34,7 +34,8 @@ func TestStoreCommand(t *testing.T) {
 	if err := os.WriteFile(key, make([]byte, 32), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(passphraseEnv, "")
+	t.Setenv(passphraseEnv, "") // to be restored
+	os.Unsetenv(passphraseEnv)
 	for _, tt := range []struct {
 		stdin string
 		args  []string
