@@ -27,6 +27,10 @@ var (
 	ErrAuth = errors.New("mls: authentication failed")
 	// ErrInvalid: the input breaks a rule; a [*RuleError] says which.
 	ErrInvalid = errors.New("mls: invalid")
+	// ErrUnavailable: what it takes to judge the input, and is not in it, is not
+	// at hand: a pre-shared key, or an answer of the application, which reports
+	// it by an error that wraps this one. Keep the input and try again.
+	ErrUnavailable = errors.New("mls: not available")
 	// ErrKeyConsumed: the key of the message was used before and is gone: the
 	// message is a duplicate, or was too far out of order.
 	ErrKeyConsumed = errors.New("mls: key already consumed")
@@ -57,7 +61,8 @@ func (e *EpochError) Error() string {
 func (e *EpochError) Unwrap() error { return ErrWrongEpoch }
 
 // RuleError is a broken rule of RFC 9420. It wraps [ErrInvalid], and Err if
-// there is one.
+// there is one. If Err is [ErrUnavailable], the rule could not be checked: then
+// it does not wrap ErrInvalid.
 //
 // errors.Is(err, &RuleError{Section: s, Rule: r}) reports whether err is the
 // breach of that one rule.
@@ -71,13 +76,21 @@ type RuleError struct {
 
 // Error implements error.
 func (e *RuleError) Error() string {
-	return fmt.Sprintf("mls: invalid %s%v (RFC 9420, Section %s: %s)", e.Detail, e.Culprit, e.Section, e.Rule)
+	verdict := "invalid "
+	if errors.Is(e.Err, ErrUnavailable) {
+		verdict = ""
+	}
+	return fmt.Sprintf("mls: %s%s%v (RFC 9420, Section %s: %s)", verdict, e.Detail, e.Culprit, e.Section, e.Rule)
 }
 
-// Unwrap returns [ErrInvalid] and, if there is one, the cause.
+// Unwrap returns [ErrInvalid], unless the rule could not be checked, and the
+// cause, if there is one.
 func (e *RuleError) Unwrap() []error {
-	if e.Err == nil {
+	switch {
+	case e.Err == nil:
 		return []error{ErrInvalid}
+	case errors.Is(e.Err, ErrUnavailable):
+		return []error{e.Err}
 	}
 	return []error{ErrInvalid, e.Err}
 }
@@ -145,12 +158,13 @@ func ruleError(c *Culprit, section, rule string, detail error) *RuleError {
 }
 
 // Retryable reports whether the same input can succeed later: a message of an
-// epoch still to come, a commit whose proposal has not arrived, or a call that
-// waits for the pending commit to be merged or discarded.
+// epoch still to come, a commit whose proposal has not arrived, a call that
+// waits for the pending commit to be merged or discarded, or what needs
+// something that is not available.
 func Retryable(err error) bool {
 	var epoch *EpochError
 	if errors.As(err, &epoch) {
 		return epoch.Got > epoch.Want
 	}
-	return errors.Is(err, ErrUnknownProposal) || errors.Is(err, ErrPending)
+	return errors.Is(err, ErrUnknownProposal) || errors.Is(err, ErrPending) || errors.Is(err, ErrUnavailable)
 }

@@ -10,7 +10,7 @@ import (
 
 var sentinels = []error{
 	mls.ErrMalformed, mls.ErrUnsupported, mls.ErrWrongGroup, mls.ErrWrongEpoch, mls.ErrAuth, mls.ErrInvalid,
-	mls.ErrKeyConsumed, mls.ErrTooFar, mls.ErrUnknownProposal, mls.ErrPending, mls.ErrRemoved,
+	mls.ErrKeyConsumed, mls.ErrTooFar, mls.ErrUnknownProposal, mls.ErrPending, mls.ErrRemoved, mls.ErrUnavailable,
 }
 
 func TestSentinelsDiffer(t *testing.T) {
@@ -93,9 +93,26 @@ func TestEpochError(t *testing.T) {
 	}
 }
 
+// TestRuleErrorUnavailable: a rule that could not be checked is named, and not
+// reported as broken.
+func TestRuleErrorUnavailable(t *testing.T) {
+	cause := errors.New("the disk is gone")
+	err := mls.Invalid("12.4.2", "psk-unavailable", "key 1: %w: %w", mls.ErrUnavailable, cause)
+	if errors.Is(err, mls.ErrInvalid) || !errors.Is(err, mls.ErrUnavailable) || !errors.Is(err, cause) || !mls.Retryable(err) {
+		t.Errorf("%v is invalid, or not retryable", err)
+	}
+	if !errors.Is(err, &mls.RuleError{Section: "12.4.2", Rule: "psk-unavailable"}) {
+		t.Errorf("%v does not name the rule", err)
+	}
+	const want = "mls: key 1: not available: the disk is gone (RFC 9420, Section 12.4.2: psk-unavailable)"
+	if err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+}
+
 func TestRetryable(t *testing.T) {
 	for _, err := range sentinels {
-		want := err == mls.ErrUnknownProposal || err == mls.ErrPending
+		want := err == mls.ErrUnknownProposal || err == mls.ErrPending || err == mls.ErrUnavailable
 		if mls.Retryable(err) != want || mls.Retryable(fmt.Errorf("wrapped: %w", err)) != want {
 			t.Errorf("%v: want %v", err, want)
 		}

@@ -16,7 +16,9 @@ import (
 type Config struct {
 	// Authenticate is asked about every credential that is new to the group
 	// (RFC 9420, Section 5.3.1). A nil function is an error;
-	// [InsecureAnyCredential] accepts everything.
+	// [InsecureAnyCredential] accepts everything. If it cannot tell now, because
+	// a directory does not answer, its error must wrap [mls.ErrUnavailable]: any
+	// other makes what brought the credential invalid.
 	Authenticate func(Authentication) error
 
 	// Authorize is asked about everything that comes from outside the group:
@@ -34,7 +36,8 @@ type Config struct {
 	SameClient func(a, b *treekem.LeafNode) bool
 
 	// PSK finds pre-shared keys: external ones, and resumption PSKs that the
-	// group itself no longer holds. Nil means that there are none.
+	// group itself no longer holds. Nil means that there are none. Its error is
+	// that of what needed the key, which is mls.ErrUnavailable, too.
 	PSK func(keyschedule.PreSharedKeyID) (mls.Secret, error)
 
 	// Time is the clock for lifetimes; nil is time.Now.

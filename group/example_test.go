@@ -174,7 +174,7 @@ func ExamplePSKProposal() {
 	welcome := try(framing.Parse(staged.Welcome())).Welcome
 
 	_, err := group.Join(exampleConfig, welcome, kp, private, group.JoinOptions{})
-	fmt.Println("without the secret:", errors.Is(err, mls.ErrInvalid))
+	fmt.Println("without the secret:", errors.Is(err, mls.ErrUnavailable))
 	grace := try(group.Join(cfg, welcome, kp, private, group.JoinOptions{}))
 	fmt.Println("with it:", bytes.Equal(frank.EpochAuthenticator(), grace.EpochAuthenticator()))
 	// Output:

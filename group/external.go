@@ -150,8 +150,8 @@ func (v *view) externalCommit(cfg *Config, opt *ExternalJoinOptions, list []*pro
 		signer: opt.Identity.Signer, nextSigner: opt.Identity.Signer, init: init,
 		opt: CommitOptions{AuthenticatedData: opt.AuthenticatedData},
 		pskSecret: func(ids []keyschedule.PreSharedKeyID) (keyschedule.PSKSecret, error) {
-			return chainPSKs(v.suite, ids, cfg.findPSK, func(i int) error {
-				return mls.Invalid("12.4.2", "psk-unavailable", "pre-shared key %d of %d is not available: provide it through Config.PSK", i+1, len(ids))
+			return chainPSKs(v.suite, ids, cfg.findPSK, func(missing error) error {
+				return mls.Invalid("12.4.2", "psk-unavailable", "%w", missing)
 			})
 		},
 		protect: func(ac *framing.AuthenticatedContent) ([]byte, error) {

@@ -203,8 +203,12 @@ func assertRule(t tb, err error, rule string) {
 	if !errors.As(err, &r) || r.Section+"/"+r.Rule != rule {
 		t.Fatalf("got %v, want rule %s", err, rule)
 	}
-	if !errors.Is(err, mls.ErrInvalid) {
-		t.Fatalf("%v is not ErrInvalid", err)
+	class := mls.ErrInvalid
+	if r.Rule == "psk-unavailable" {
+		class = mls.ErrUnavailable
+	}
+	if !errors.Is(err, class) || errors.Is(err, mls.ErrInvalid) && class != mls.ErrInvalid {
+		t.Fatalf("%v is not of the class %v", err, class)
 	}
 }
 

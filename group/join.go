@@ -143,17 +143,15 @@ func (j *joining) findLink() error {
 }
 
 func (j *joining) pskSecret() (keyschedule.PSKSecret, error) {
-	ids := j.secrets.PSKs
-	return chainPSKs(j.suite, ids, func(id keyschedule.PreSharedKeyID) (mls.Secret, bool) {
+	return chainPSKs(j.suite, j.secrets.PSKs, func(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 		if j.opt.Predecessor != nil {
 			if secret, ok := j.opt.Predecessor.resumption(id); ok {
-				return secret, true
+				return secret, nil
 			}
 		}
 		return j.cfg.findPSK(id)
-	}, func(i int) error {
-		return mls.Invalid("12.4.3.1", "psk-unavailable",
-			"pre-shared key %d of %d is not available: provide it through Config.PSK or JoinOptions.Predecessor", i+1, len(ids))
+	}, func(missing error) error {
+		return mls.Invalid("12.4.3.1", "psk-unavailable", "%w", missing)
 	})
 }
 

@@ -2,6 +2,8 @@ package group
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/keyschedule"
@@ -9,18 +11,20 @@ import (
 
 // pskSecret looks up pre-shared keys and chains them (RFC 9420, Section 8.4).
 func (g *Group) pskSecret(ids []keyschedule.PreSharedKeyID) (keyschedule.PSKSecret, error) {
-	return chainPSKs(g.suite, ids, func(id keyschedule.PreSharedKeyID) (mls.Secret, bool) {
+	return chainPSKs(g.suite, ids, func(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 		if secret, ok := g.resumption(id); ok {
-			return secret, true
+			return secret, nil
 		}
 		return g.cfg.findPSK(id)
-	}, func(i int) error {
-		return mls.InvalidAt(mls.Culprit{}, "12.4.2", "psk-unavailable",
-			"pre-shared key %d of %d is not available: provide it through Config.PSK", i+1, len(ids))
+	}, func(missing error) error {
+		return mls.Invalid("12.4.2", "psk-unavailable", "%w", missing)
 	})
 }
 
-func chainPSKs(suite *mls.Suite, ids []keyschedule.PreSharedKeyID, find func(keyschedule.PreSharedKeyID) (mls.Secret, bool), missing func(int) error) (keyschedule.PSKSecret, error) {
+// chainPSKs chains the PSKs that find finds. One that it does not find is
+// mls.ErrUnavailable, of which rule makes the rule: the key may be there later,
+// and its lack says nothing about the message.
+func chainPSKs(suite *mls.Suite, ids []keyschedule.PreSharedKeyID, find func(keyschedule.PreSharedKeyID) (mls.Secret, error), rule func(missing error) error) (keyschedule.PSKSecret, error) {
 	psks := make([]keyschedule.PSK, len(ids))
 	defer func() {
 		for _, p := range psks {
@@ -28,9 +32,9 @@ func chainPSKs(suite *mls.Suite, ids []keyschedule.PreSharedKeyID, find func(key
 		}
 	}()
 	for i, id := range ids {
-		secret, ok := find(id)
-		if !ok {
-			return keyschedule.PSKSecret{}, missing(i)
+		secret, err := find(id)
+		if err != nil {
+			return keyschedule.PSKSecret{}, rule(fmt.Errorf("pre-shared key %d of %d: %w: %w", i+1, len(ids), mls.ErrUnavailable, err))
 		}
 		psks[i] = keyschedule.PSK{ID: id, Secret: secret}
 	}
@@ -51,14 +55,22 @@ func (g *Group) resumption(id keyschedule.PreSharedKeyID) (mls.Secret, bool) {
 	return secret, !secret.IsZero()
 }
 
+var (
+	errNoPSKs  = errors.New("provide it through Config.PSK")
+	errZeroPSK = errors.New("Config.PSK returned no secret")
+)
+
 // findPSK asks the application. The secret it returns stays its own.
-func (c *Config) findPSK(id keyschedule.PreSharedKeyID) (mls.Secret, bool) {
+func (c *Config) findPSK(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 	if c.PSK == nil {
-		return mls.Secret{}, false
+		return mls.Secret{}, errNoPSKs
 	}
 	secret, err := c.PSK(id)
-	if err != nil || secret.IsZero() {
-		return mls.Secret{}, false
+	if err != nil {
+		return mls.Secret{}, err
 	}
-	return secret.Clone(), true
+	if secret.IsZero() {
+		return mls.Secret{}, errZeroPSK
+	}
+	return secret.Clone(), nil
 }

@@ -28,7 +28,7 @@ func codeOf(err error) codes.Code {
 		return codes.Unimplemented
 	case errors.Is(err, mls.ErrAuth):
 		return codes.Unauthenticated
-	case errors.Is(err, mls.ErrInvalid):
+	case errors.Is(err, mls.ErrInvalid), errors.Is(err, mls.ErrUnavailable):
 		return codes.FailedPrecondition
 	case errors.Is(err, mls.ErrPending), errors.Is(err, mls.ErrRemoved), errors.Is(err, mls.ErrUnknownProposal),
 		errors.Is(err, mls.ErrWrongEpoch), errors.Is(err, mls.ErrWrongGroup):
