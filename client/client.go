@@ -179,8 +179,11 @@ func (c *Client) groupConfig(ctx context.Context) group.Config {
 	cfg.PSK = func(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 		if id.Type == keyschedule.PSKExternal {
 			secret, err := c.findPSK(context.WithoutCancel(ctx), id.PSKID)
-			if err == nil || !errors.Is(err, store.ErrNotFound) {
-				return secret, err
+			if err == nil {
+				return secret, nil
+			}
+			if !errors.Is(err, store.ErrNotFound) {
+				return mls.Secret{}, &storeError{err}
 			}
 		}
 		if outer == nil {
@@ -190,6 +193,14 @@ func (c *Client) groupConfig(ctx context.Context) group.Config {
 	}
 	return cfg
 }
+
+// storeError is the store's error in the place of a pre-shared key.
+type storeError struct{ error }
+
+func (e *storeError) Unwrap() error { return e.error }
+
+// told reports whether the application is told of outcomes that no call returns.
+func (c *Client) told() bool { return c.cfg.Notify != nil || c.cfg.Save != nil }
 
 // Groups lists the identifiers of the groups, those that were left included.
 func (c *Client) Groups(ctx context.Context) (ids [][]byte, err error) {

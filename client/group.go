@@ -59,9 +59,12 @@ type Group struct {
 	// laid is the one that the next batch writes, if it is another.
 	stored *treekem.Stored
 	laid   *laidTree
-	// replay is set until held messages were looked through after loading.
-	replay bool
-	events []Event
+	// replay is set until held messages were looked through after loading, kept
+	// while one that was looked at waits for what is not available. owed is what
+	// became of those of which the application was not told yet.
+	replay, kept bool
+	owed         []Outcome
+	events       []Event
 	// block is how many generations were prepared last.
 	block int
 }
@@ -108,8 +111,7 @@ func (g *Group) locked(ctx context.Context, f func() error) error {
 	if err := g.load(ctx); err != nil {
 		return err
 	}
-	if g.replay {
-		g.replay = false
+	if g.replay && g.c.told() {
 		if _, err := g.replayHeld(ctx); err != nil {
 			return err
 		}
@@ -461,6 +463,7 @@ func (g *Group) Forget(ctx context.Context) error {
 	}
 	defer func() { <-g.lock }()
 	g.unload()
+	g.owed = nil
 	return g.c.store.Update(ctx, func(tx store.Writer) error {
 		keys := [][]byte{headKey(g.name)}
 		for _, scan := range []struct {

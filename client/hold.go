@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/store"
 )
@@ -116,10 +117,63 @@ func (g *Group) release(tx store.Writer, held *heldMessage) error {
 	return tx.Delete(held.key)
 }
 
+// Replay processes the held messages of which the time has come, and returns what
+// became of them.
+//
+// There is no need of it but for those that were not dealt with when their commit
+// was: because the process died in between, because a read failed, or because
+// something was not available (Refused.Held). With Config.Notify or Config.Save
+// the next operation looks at them, too; without, the next commit or proposal.
+func (g *Group) Replay(ctx context.Context) (outcomes []Outcome, err error) {
+	err = g.with(ctx, func() error {
+		replayed, err := g.replayHeld(ctx)
+		outcomes, g.owed = append(g.owed, replayed...), nil
+		return err
+	})
+	return outcomes, err
+}
+
+// catchUp looks at what was left before something that can end the epoch. What
+// became of it is returned with what follows.
+func (g *Group) catchUp(ctx context.Context) error {
+	if !g.replay && !g.kept {
+		return nil
+	}
+	outcomes, err := g.replayHeld(ctx)
+	if !g.c.told() {
+		g.owed = append(g.owed, outcomes...)
+	}
+	return err
+}
+
+// settle adds what is owed to an outcome that has a place for it.
+func (g *Group) settle(o Outcome) {
+	var replayed *[]Outcome
+	switch o := o.(type) {
+	case *CommitApplied:
+		replayed = &o.Replayed
+	case *LostRace:
+		replayed = &o.Replayed
+	case *Removed:
+		replayed = &o.Replayed
+	case *ProposalReceived:
+		replayed = &o.Replayed
+	case *OwnEcho:
+		if o.Commit == nil {
+			return
+		}
+		replayed = &o.Commit.Replayed
+	default:
+		return
+	}
+	*replayed, g.owed = append(g.owed, *replayed...), nil
+}
+
 // replayHeld processes the messages that were held for the current epoch or an
 // earlier one, and again after each commit among them.
 func (g *Group) replayHeld(ctx context.Context) ([]Outcome, error) {
 	var outcomes []Outcome
+	g.replay, g.kept = false, false
 	if g.head.HeldCount == 0 || g.g == nil || Status(g.head.Status) != StatusActive {
 		return nil, nil
 	}
@@ -187,9 +241,26 @@ func rank(kind framing.ContentType) int {
 	return slices.Index([]framing.ContentType{framing.ContentProposal, framing.ContentApplication, framing.ContentCommit}, kind)
 }
 
+// judged are the rules of which the application is the judge, who may think
+// better of it.
+var judged = []string{"5.3.1/credential", "5.3.1/successor-credential", "5.3.1/external-sender", "12.1.8/unauthorized"}
+
+// mayChange reports whether a held message can be valid another time although
+// nothing has changed in the group.
+func mayChange(err error) bool {
+	return errors.Is(err, mls.ErrUnavailable) || breaks(err, judged)
+}
+
 // processHeld deals with a held message, nil if it has to wait on.
 func (g *Group) processHeld(ctx context.Context, held *heldMessage) (Outcome, error) {
 	o, err := g.process(ctx, held.message, held.envelope, held)
+	if failed := (*storeError)(nil); errors.As(err, &failed) {
+		return nil, err
+	}
+	if err != nil && g.loaded && mayChange(err) {
+		g.kept = true
+		return g.finish(ctx, &Refused{Epoch: held.epoch, Err: err, Held: true}, nil, nil)
+	}
 	if err != nil && g.loaded {
 		// Not the store, but the message.
 		return g.finish(ctx, &Refused{Epoch: held.epoch, Err: err}, held, nil)

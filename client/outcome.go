@@ -99,10 +99,15 @@ type Joined struct{ Group *Group }
 // earlier one. It is used up.
 type AlreadyMember struct{ Group []byte }
 
-// Refused is a held message that turned out to be invalid.
+// Refused is a held message that turned out to be invalid, or could not be
+// judged.
 type Refused struct {
 	Epoch uint64
 	Err   error
+	// Held is true if it is held still and will be tried again, because that can
+	// help: a pre-shared key is missing, or the application has refused a
+	// credential or could not tell. See [Group.Replay].
+	Held bool
 }
 
 func (*MessageReceived) outcome()  {}

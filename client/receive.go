@@ -56,8 +56,10 @@ func envelopeOf(m *framing.Message) (envelope, error) {
 // whatever the outcome, the message is dealt with durably and can be
 // acknowledged.
 //
-// An invalid message changes nothing. That another processing cannot help
-// either is what mls.Retryable says of its error.
+// After an error nothing has changed. If mls.Retryable says so, the message can
+// be processed later: what it needs is not there yet, or not available now.
+// Otherwise it is invalid if the error is mls.ErrInvalid, mls.ErrAuth or
+// mls.ErrMalformed; what else there is are failures of the store.
 func (g *Group) Process(ctx context.Context, message []byte) (o Outcome, err error) {
 	m, err := framing.Parse(message)
 	if err != nil {
@@ -71,7 +73,14 @@ func (g *Group) Process(ctx context.Context, message []byte) (o Outcome, err err
 		return nil, mls.ErrWrongGroup
 	}
 	err = g.with(ctx, func() error {
-		o, err = g.process(ctx, message, e, nil)
+		if e.kind != framing.ContentApplication {
+			if err := g.catchUp(ctx); err != nil {
+				return err
+			}
+		}
+		if o, err = g.process(ctx, message, e, nil); err == nil {
+			g.settle(o)
+		}
 		return err
 	})
 	if err != nil {
@@ -153,9 +162,12 @@ func (g *Group) failed(ctx context.Context, message []byte, e envelope, err erro
 // or the sender has shut us out (RFC 9420, Section 16.12).
 var shutOut = []string{"12.4.2/confirmation-tag", "7.5/path-secret", "7.5/path-derived-key"}
 
-func forked(err error) bool {
+func forked(err error) bool { return breaks(err, shutOut) }
+
+// breaks reports whether an error is the breach of one of some rules.
+func breaks(err error, rules []string) bool {
 	var rule *mls.RuleError
-	return errors.As(err, &rule) && slices.Contains(shutOut, rule.Section+"/"+rule.Rule)
+	return errors.As(err, &rule) && slices.Contains(rules, rule.Section+"/"+rule.Rule)
 }
 
 // ErrForked is why we are to rejoin when our own messages come back and this

@@ -167,7 +167,12 @@ func (g *Group) writePending(ctx context.Context, staged *group.Staged, proposal
 // for its epoch. For a pending external commit, the group is then joined.
 func (g *Group) Accept(ctx context.Context) (outcome *CommitApplied, err error) {
 	err = g.with(ctx, func() error {
-		outcome, err = g.accept(ctx)
+		if err := g.catchUp(ctx); err != nil {
+			return err
+		}
+		if outcome, err = g.accept(ctx); err == nil {
+			g.settle(outcome)
+		}
 		return err
 	})
 	return outcome, err
@@ -222,7 +227,7 @@ func (g *Group) merge(ctx context.Context, staged *group.Staged, message []byte,
 	}
 	if !removed {
 		// The commit is applied, whatever becomes of what was held: what fails
-		// now is looked at again before the next operation.
+		// now is looked at again: see Replay.
 		m.applied.Replayed, _ = g.replayHeld(ctx)
 	}
 	return m.applied, outcomeOf(m.applied, lost, removed), nil
