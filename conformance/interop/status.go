@@ -22,13 +22,15 @@ func refuse(err error) error {
 
 func codeOf(err error) codes.Code {
 	switch {
+	case errors.Is(err, mls.ErrUnavailable): // whatever the cause is
+		return codes.FailedPrecondition
 	case errors.Is(err, mls.ErrMalformed):
 		return codes.InvalidArgument
 	case errors.Is(err, mls.ErrUnsupported):
 		return codes.Unimplemented
 	case errors.Is(err, mls.ErrAuth):
 		return codes.Unauthenticated
-	case errors.Is(err, mls.ErrInvalid), errors.Is(err, mls.ErrUnavailable):
+	case errors.Is(err, mls.ErrInvalid):
 		return codes.FailedPrecondition
 	case errors.Is(err, mls.ErrPending), errors.Is(err, mls.ErrRemoved), errors.Is(err, mls.ErrUnknownProposal),
 		errors.Is(err, mls.ErrWrongEpoch), errors.Is(err, mls.ErrWrongGroup):
