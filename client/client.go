@@ -263,7 +263,7 @@ func (p prefixed) Delete(key []byte) error        { return p.Writer.Delete(p.key
 func (p prefixed) Scan(prefix []byte) iter.Seq2[store.Entry, error] {
 	return func(yield func(store.Entry, error) bool) {
 		for e, err := range p.Writer.Scan(p.key(prefix)) {
-			if err == nil {
+			if e.Key != nil {
 				e.Key = e.Key[len(keyApplication):]
 			}
 			if !yield(e, err) {

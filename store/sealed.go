@@ -300,15 +300,13 @@ func (t *sealedTx) Get(key []byte) ([]byte, error) {
 func (t *sealedTx) Scan(prefix []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for e, err := range t.reader.Scan(slices.Concat(dataPrefix, prefix)) {
-			if err == nil {
+			if e.Key != nil {
 				e.Key = e.Key[len(dataPrefix):]
+			}
+			if err == nil {
 				e.Value, err = t.open(e.Key, e.Value)
 			}
-			if err != nil {
-				yield(Entry{}, err)
-				return
-			}
-			if !yield(e, nil) {
+			if !yield(e, err) {
 				return
 			}
 		}

@@ -33,8 +33,10 @@ type Reader interface {
 	Get(key []byte) ([]byte, error)
 
 	// Scan yields the entries whose key begins with prefix, ascending by key
-	// as bytes compare. After an error it ends. Entries are the caller's own.
-	// Nothing may be written while it is under way.
+	// as bytes compare. Entries are the caller's own. Nothing may be written
+	// while it is under way. An error with a key is of that entry alone, which
+	// has no value then: a loop that goes on gets the next one. After an error
+	// without a key it ends.
 	Scan(prefix []byte) iter.Seq2[Entry, error]
 }
 

@@ -45,6 +45,9 @@ func (d *DB) checkMark(ctx context.Context) error {
 			return fmt.Errorf("%w: %s has seen %d batches, its mark says %d", store.ErrRolledBack, d.path, t.batches, marked)
 		}
 	}
+	if d.opt.ReadOnly {
+		return nil
+	}
 	d.mark, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	return err
 }

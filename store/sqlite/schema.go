@@ -37,6 +37,12 @@ func (d *DB) migrate(ctx context.Context, migrations []string) error {
 	if version < 0 || version > int64(len(migrations)) {
 		return fmt.Errorf("%w: %s has schema version %d, known is %d", store.ErrNewer, d.path, version, len(migrations))
 	}
+	if d.opt.ReadOnly {
+		if version == 0 {
+			return fmt.Errorf("%w: %s has no schema", store.ErrCorrupt, d.path)
+		}
+		return nil // rows are read in the same way in all versions
+	}
 	for ; version < int64(len(migrations)); version++ {
 		err := d.transact(ctx, func() error {
 			if err := d.exec(ctx, migrations[version]); err != nil {

@@ -9,7 +9,7 @@
 //
 // Every row has a checksum that is verified when it is read, and all of them
 // together have one that [DB.Check] verifies; Open does so too while the file is
-// small. This finds damage. Against tampering, and against readers, use
+// small, unless [Options] say otherwise. This finds damage. Against tampering, and against readers, use
 // store.OpenSealed on top.
 //
 // The file is at the path given, and its log beside it under the same name with
@@ -24,6 +24,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,15 @@ import (
 type Options struct {
 	// MustExist fails with fs.ErrNotExist instead of making a new store.
 	MustExist bool
+	// ReadOnly is for looking into a store: updates fail, nothing is migrated,
+	// no file is made or changed, and nothing is verified but what is read. Only
+	// a log that a crash has left is emptied into the file. It takes no lock if
+	// there is no log: an application that opens the file meanwhile is not kept
+	// from it. It implies MustExist and Unchecked.
+	ReadOnly bool
+	// Unchecked opens a small file, too, without verifying the whole of it: to
+	// find what is damaged, or to delete that.
+	Unchecked bool
 	// ScrubEvery is after how many batches the write-ahead log is emptied:
 	// until then it can hold values that were deleted. Zero stands for
 	// DefaultScrubEvery.
@@ -65,7 +75,10 @@ type DB struct {
 	conn *sql.Conn
 	st   statements
 	path string
-	mark *os.File // nil until the store is open
+	mark *os.File // nil until the store is open, or if it is read only
+	opt  Options
+	// immutable is set if the file is read as it is, without a log.
+	immutable bool
 
 	// lock is held by whoever uses the connection.
 	lock   chan struct{}
@@ -89,16 +102,16 @@ func Open(ctx context.Context, path string, opt *Options) (*DB, error) {
 
 func open(ctx context.Context, path string, opt Options, migrations []string) (*DB, error) {
 	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) && !opt.MustExist {
+	if errors.Is(err, os.ErrNotExist) && !opt.MustExist && !opt.ReadOnly {
 		if err = create(ctx, path, migrations); err == nil {
 			info, err = os.Stat(path)
 		}
 	}
+	if err == nil {
+		err = checkFile(ctx, path)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if info.Size() == 0 {
-		return nil, fmt.Errorf("%w: %s is empty", store.ErrCorrupt, path)
 	}
 	d, err := connect(ctx, path, opt)
 	if err != nil {
@@ -109,6 +122,41 @@ func open(ctx context.Context, path string, opt Options, migrations []string) (*
 		return nil, err
 	}
 	return d, nil
+}
+
+// ErrNoStore: the file is another one than a store, or so damaged that it does
+// not look like one. It is also a store.ErrCorrupt.
+var ErrNoStore = fmt.Errorf("%w: not the file of a store", store.ErrCorrupt)
+
+// checkFile refuses a file that is no store before anything is done to it. It
+// reads by SQLite, which knows what else this process has open: closing a file
+// would release the locks on it.
+func checkFile(ctx context.Context, path string) error {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", uri(abs)+asItIs)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var id int64
+	err = db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id)
+	var e *sqlite.Error
+	switch {
+	case errors.As(err, &e) && e.Code()&0xff == codeNotADB, err == nil && id != applicationID:
+		return ErrNoStore
+	}
+	return translate(err)
+}
+
+// asItIs opens a file to be read without a lock and without its log.
+const asItIs = "?mode=ro&immutable=1"
+
+// uri is what names a file for SQLite.
+func uri(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
 }
 
 // create makes an empty store under another name and then gives it its name, so
@@ -165,12 +213,17 @@ func connect(ctx context.Context, path string, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", "file:"+escape(filepath.ToSlash(abs)))
+	name, immutable := uri(abs), false
+	if _, err := os.Stat(path + "-wal"); opt.ReadOnly && errors.Is(err, os.ErrNotExist) {
+		// Whoever has the file open has a log: nobody has.
+		name, immutable = name+asItIs, true
+	}
+	db, err := sql.Open("sqlite", name)
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	d := &DB{db: db, path: path, lock: make(chan struct{}, 1), scrubEvery: opt.ScrubEvery}
+	d := &DB{db: db, path: path, opt: opt, immutable: immutable, lock: make(chan struct{}, 1), scrubEvery: opt.ScrubEvery}
 	if d.scrubEvery <= 0 {
 		d.scrubEvery = DefaultScrubEvery
 	}
@@ -178,7 +231,7 @@ func connect(ctx context.Context, path string, opt Options) (*DB, error) {
 		db.Close()
 		return nil, translate(err)
 	}
-	for _, pragma := range pragmas(opt) {
+	for _, pragma := range pragmas(opt, immutable) {
 		if err := d.exec(ctx, pragma); err != nil {
 			d.discard()
 			return nil, err
@@ -189,40 +242,33 @@ func connect(ctx context.Context, path string, opt Options) (*DB, error) {
 
 // pragmas are the settings of the connection. The order counts: the lock is to
 // be exclusive before WAL mode reads the file, so that no memory is shared.
-func pragmas(opt Options) []string {
+func pragmas(opt Options, immutable bool) []string {
 	list := []string{
 		"PRAGMA busy_timeout = 0",
-		"PRAGMA locking_mode = EXCLUSIVE",
 		"PRAGMA trusted_schema = OFF",
 		"PRAGMA cell_size_check = ON",
 		"PRAGMA temp_store = MEMORY",
+	}
+	if immutable {
+		return append(list, "PRAGMA query_only = ON")
+	}
+	list = append(list,
+		"PRAGMA locking_mode = EXCLUSIVE",
 		"PRAGMA secure_delete = ON",
 		fmt.Sprintf("PRAGMA page_size = %d", pageSize),
 		"PRAGMA journal_mode = WAL",
 		"PRAGMA synchronous = FULL",
 		"BEGIN EXCLUSIVE",
 		"COMMIT",
-	}
+	)
 	if opt.MaxBytes > 0 {
 		list = append(list, fmt.Sprintf("PRAGMA max_page_count = %d", max(opt.MaxBytes/pageSize, 1)))
 	}
 	return list
 }
 
-// escape makes a path one of a file: URI.
-func escape(path string) string {
-	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-}
-
 // start brings the schema up to date and verifies what can be verified.
 func (d *DB) start(ctx context.Context, size int64, migrations []string) error {
-	id, err := d.number(ctx, "PRAGMA application_id")
-	if err != nil {
-		return err
-	}
-	if id != applicationID {
-		return fmt.Errorf("%w: %s is no store", store.ErrCorrupt, d.path)
-	}
 	if err := d.migrate(ctx, migrations); err != nil {
 		return err
 	}
@@ -232,7 +278,7 @@ func (d *DB) start(ctx context.Context, size int64, migrations []string) error {
 	if err := d.checkMark(ctx); err != nil {
 		return err
 	}
-	if size > checkedAtOpen {
+	if size > checkedAtOpen || d.opt.Unchecked || d.opt.ReadOnly {
 		return nil
 	}
 	return d.Check(ctx)
@@ -302,6 +348,9 @@ func (d *DB) View(ctx context.Context, f func(store.Reader) error) error {
 
 // Update implements [store.Store].
 func (d *DB) Update(ctx context.Context, f func(store.Writer) error) error {
+	if d.opt.ReadOnly {
+		return errOpenedReadOnly
+	}
 	release, err := d.acquire(ctx)
 	if err != nil {
 		return err
@@ -364,6 +413,9 @@ func (d *DB) Scrub(ctx context.Context) error {
 }
 
 func (d *DB) scrub(ctx context.Context) error {
+	if d.immutable {
+		return nil
+	}
 	var busy, log, moved int64
 	err := d.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved)
 	if err != nil {
@@ -407,11 +459,15 @@ func (d *DB) discard() {
 
 // Primary result codes of SQLite.
 const (
-	codeBusy    = 5
-	codeLocked  = 6
-	codeCorrupt = 11
-	codeFull    = 13
-	codeNotADB  = 26
+	codeBusy     = 5
+	codeLocked   = 6
+	codeReadOnly = 8
+	codeCorrupt  = 11
+	codeFull     = 13
+	codeNotADB   = 26
+
+	// codeLockIO is an extended code: what cannot be written cannot be locked.
+	codeLockIO = 10 | 15<<8
 )
 
 // translate gives errors of SQLite their meaning in package store.
@@ -427,6 +483,9 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %v", store.ErrCorrupt, err)
 	case codeFull:
 		return fmt.Errorf("%w: %v", store.ErrFull, err)
+	}
+	if e.Code()&0xff == codeReadOnly || e.Code() == codeLockIO {
+		return fmt.Errorf("the file cannot be written: %w: %v", fs.ErrPermission, err)
 	}
 	return err
 }

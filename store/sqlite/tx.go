@@ -98,11 +98,25 @@ func (t *tx) Get(key []byte) ([]byte, error) {
 	return nonNil(value), nil
 }
 
+// RowError names a row whose checksum is wrong. It is a store.ErrCorrupt.
+type RowError struct{ Key []byte }
+
+func (e *RowError) Error() string {
+	return fmt.Sprintf("%v: the checksum of %q is wrong", store.ErrCorrupt, e.Key)
+}
+func (e *RowError) Unwrap() error { return store.ErrCorrupt }
+
 func verify(key, value, sum []byte) error {
 	if !bytes.Equal(checksum(key, value), sum) {
-		return fmt.Errorf("%w: the checksum of a row is wrong", store.ErrCorrupt)
+		return &RowError{bytes.Clone(key)}
 	}
 	return nil
+}
+
+// row is an entry with the checksum that is stored with it.
+type row struct {
+	store.Entry
+	sum []byte
 }
 
 func nonNil(b []byte) []byte {
@@ -121,11 +135,29 @@ const (
 
 func (t *tx) Scan(prefix []byte) iter.Seq2[store.Entry, error] {
 	return func(yield func(store.Entry, error) bool) {
+		for r, err := range t.rows(prefix) {
+			if err == nil {
+				err = verify(r.Key, r.Value, r.sum)
+			}
+			if err != nil {
+				r.Value = nil
+			}
+			if !yield(r.Entry, err) {
+				return
+			}
+		}
+	}
+}
+
+// rows yields the rows with a prefix without verifying them. After an error it
+// ends.
+func (t *tx) rows(prefix []byte) iter.Seq2[row, error] {
+	return func(yield func(row, error) bool) {
 		from, end, limit := nonNil(bytes.Clone(prefix)), store.After(prefix), firstPage
 		for {
 			entries, err := t.page(from, end, limit)
 			if err != nil {
-				yield(store.Entry{}, err)
+				yield(row{}, err)
 				return
 			}
 			more := len(entries) == limit
@@ -147,7 +179,7 @@ func (t *tx) Scan(prefix []byte) iter.Seq2[store.Entry, error] {
 }
 
 // page reads up to limit rows with from <= key < end.
-func (t *tx) page(from, end []byte, limit int) (entries []store.Entry, err error) {
+func (t *tx) page(from, end []byte, limit int) (entries []row, err error) {
 	var bound any
 	if end != nil {
 		bound = end
@@ -158,13 +190,9 @@ func (t *tx) page(from, end []byte, limit int) (entries []store.Entry, err error
 	}
 	defer func() { err = errors.Join(err, translate(rows.Close())) }()
 	for rows.Next() {
-		var e store.Entry
-		var sum []byte
-		if err := rows.Scan(&e.Key, &e.Value, &sum); err != nil {
+		var e row
+		if err := rows.Scan(&e.Key, &e.Value, &e.sum); err != nil {
 			return nil, translate(err)
-		}
-		if err := verify(e.Key, e.Value, sum); err != nil {
-			return nil, err
 		}
 		e.Value = nonNil(e.Value)
 		entries = append(entries, e)
@@ -172,7 +200,10 @@ func (t *tx) page(from, end []byte, limit int) (entries []store.Entry, err error
 	return entries, translate(rows.Err())
 }
 
-var errReadOnly = errors.New("store: a write in a view")
+var (
+	errReadOnly       = errors.New("store: a write in a view")
+	errOpenedReadOnly = errors.New("store: it was opened to be read")
+)
 
 // replace takes the checksum of the row that key has, if any, out of the total.
 func (t *tx) replace(key []byte) (existed bool, err error) {
@@ -223,7 +254,8 @@ func (t *tx) Delete(key []byte) error {
 }
 
 // Check reads the whole store and returns store.ErrCorrupt unless it is what was
-// written.
+// written: a *RowError for each row that is damaged, joined by errors.Join, and
+// what else is wrong.
 func (d *DB) Check(ctx context.Context) error {
 	release, err := d.acquire(ctx)
 	if err != nil {
@@ -234,23 +266,27 @@ func (d *DB) Check(ctx context.Context) error {
 	if err := d.conn.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
 		return translate(err)
 	}
+	var problems []error
 	if verdict != "ok" {
-		return fmt.Errorf("%w: %s", store.ErrCorrupt, verdict)
+		problems = append(problems, fmt.Errorf("%w: %s", store.ErrCorrupt, verdict))
 	}
 	want, err := d.readTotal(ctx)
 	if err != nil {
-		return err
+		return errors.Join(append(problems, err)...)
 	}
-	var got total
-	for e, err := range (&tx{db: d, ctx: ctx}).Scan(nil) {
+	got := total{batches: want.batches}
+	for r, err := range (&tx{db: d, ctx: ctx}).rows(nil) {
 		if err != nil {
-			return err
+			return errors.Join(append(problems, err)...)
+		}
+		if err := verify(r.Key, r.Value, r.sum); err != nil {
+			problems = append(problems, err)
 		}
 		got.rows++
-		got.toggle(checksum(e.Key, e.Value))
+		got.toggle(r.sum)
 	}
-	if got.rows != want.rows || got.xor != want.xor {
-		return fmt.Errorf("%w: rows are missing, or were changed", store.ErrCorrupt)
+	if got != want {
+		problems = append(problems, fmt.Errorf("%w: rows are missing, or were changed", store.ErrCorrupt))
 	}
-	return nil
+	return errors.Join(problems...)
 }
