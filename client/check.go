@@ -30,10 +30,10 @@ func Check(ctx context.Context, s store.Store) (problems []string, err error) {
 		// Heads and identities first: everything else belongs to one of them.
 		for _, prefix := range []string{keyHead, keyIdentity, ""} {
 			for e, err := range tx.Scan([]byte(prefix)) {
-				if err != nil {
+				if err != nil && e.Key == nil {
 					return err
 				}
-				k.record(e, prefix != "")
+				k.record(e, err, prefix != "")
 			}
 		}
 		return nil
@@ -60,11 +60,15 @@ func (k *checker) report(key []byte, format string, args ...any) {
 	k.problems = append(k.problems, fmt.Sprintf("%q: ", key)+fmt.Sprintf(format, args...))
 }
 
-// record checks one record; roots are the heads and identities.
-func (k *checker) record(e store.Entry, roots bool) {
+// record checks one record, which the store could not read if err says so; roots
+// are the heads and identities.
+func (k *checker) record(e store.Entry, err error, roots bool) {
 	key := string(e.Key)
-	var err error
 	switch {
+	case err != nil:
+		if !roots && (strings.HasPrefix(key, keyHead) || strings.HasPrefix(key, keyIdentity)) {
+			return // reported already
+		}
 	case strings.HasPrefix(key, keyHead):
 		if roots {
 			err = k.head(e)
@@ -218,13 +222,16 @@ func Dump(ctx context.Context, s store.Store, w io.Writer) error {
 	return s.View(ctx, func(tx store.Reader) error {
 		var tree dumpedTree
 		for e, err := range tx.Scan(nil) {
-			if err != nil {
+			if err != nil && e.Key == nil {
 				return err
 			}
-			if tree.add(e) {
-				continue
+			line := ""
+			if err == nil {
+				if tree.add(e) {
+					continue
+				}
+				line, err = describe(e)
 			}
-			line, err := describe(e)
 			if err != nil {
 				line = err.Error()
 			}

@@ -220,7 +220,8 @@ func (c *Client) Groups(ctx context.Context) (ids [][]byte, err error) {
 	return ids, err
 }
 
-// Group returns the group with an identifier.
+// Group returns the group with an identifier. One that is damaged can be
+// forgotten ([Group.Forget]).
 func (c *Client) Group(ctx context.Context, id []byte) (*Group, error) {
 	err := c.store.View(ctx, func(tx store.Reader) error {
 		_, err := tx.Get(headKey(groupName(id)))
@@ -229,7 +230,7 @@ func (c *Client) Group(ctx context.Context, id []byte) (*Group, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrUnknownGroup
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return nil, err
 	}
 	return c.handle(id)

@@ -453,8 +453,9 @@ func (g *Group) GroupInfo(ctx context.Context, opt group.InfoOptions) (message [
 	return message, err
 }
 
-// Forget deletes everything of the group. It does not leave it: others go on to
-// count us as a member until they remove us.
+// Forget deletes everything of the group, which need not be readable. It does
+// not leave the group: others go on to count us as a member until they remove us.
+// Of a Welcome that was used only that is kept: it must not be used again.
 func (g *Group) Forget(ctx context.Context) error {
 	select {
 	case g.lock <- struct{}{}:
@@ -463,38 +464,59 @@ func (g *Group) Forget(ctx context.Context) error {
 	}
 	defer func() { <-g.lock }()
 	g.unload()
-	g.owed = nil
 	return g.c.store.Update(ctx, func(tx store.Writer) error {
 		keys := [][]byte{headKey(g.name)}
-		for _, scan := range []struct {
-			prefix []byte
-			match  func(e store.Entry) (bool, error)
-		}{
-			{partKey(g.name, ""), func(store.Entry) (bool, error) { return true, nil }},
-			{[]byte(keyOutbox), func(e store.Entry) (bool, error) {
-				var r outboxRecord
-				err := decode(e.Value, &r)
-				return bytes.Equal(r.Group, g.id), err
-			}},
-		} {
-			for e, err := range tx.Scan(scan.prefix) {
-				if err != nil {
-					return err
-				}
-				ok, err := scan.match(e)
-				if err != nil {
-					return err
-				}
-				if ok {
-					keys = append(keys, e.Key)
-				}
+		for e, err := range tx.Scan(partKey(g.name, "")) {
+			if err != nil && e.Key == nil {
+				return err
 			}
+			keys = append(keys, e.Key)
 		}
-		for _, key := range keys {
+		queued, err := g.queued(tx)
+		if err != nil {
+			return err
+		}
+		for _, key := range append(keys, queued...) {
 			if err := tx.Delete(key); err != nil {
 				return err
 			}
 		}
-		return nil
+		return g.unnameWelcomes(tx)
 	})
+}
+
+// queued lists the keys of the group's entries in the outbox. One that cannot be
+// read is not known to be the group's.
+func (g *Group) queued(tx store.Reader) (keys [][]byte, err error) {
+	for e, err := range tx.Scan([]byte(keyOutbox)) {
+		if err != nil && e.Key == nil {
+			return nil, err
+		}
+		var r outboxRecord
+		if err == nil && decode(e.Value, &r) == nil && bytes.Equal(r.Group, g.id) {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys, nil
+}
+
+// unnameWelcomes takes the group out of the records of the Welcomes that led to
+// it.
+func (g *Group) unnameWelcomes(tx store.Writer) error {
+	used := make(map[string]*welcomeRecord)
+	for e, err := range tx.Scan([]byte(keyWelcome)) {
+		if err != nil && e.Key == nil {
+			return err
+		}
+		var r welcomeRecord
+		if err == nil && decode(e.Value, &r) == nil && bytes.Equal(r.Group, g.id) {
+			used[string(e.Key)] = &welcomeRecord{Time: r.Time}
+		}
+	}
+	for key, r := range used {
+		if err := put(tx, []byte(key), r); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -76,6 +76,8 @@ func hintFor(err error) string {
 		return `"mls explain" shows the rule in its place`
 	case errors.Is(err, mls.ErrMalformed):
 		return `"mls inspect" shows what the file holds`
+	case errors.Is(err, store.ErrCorrupt):
+		return damagedHint
 	case errors.Is(err, store.ErrFull):
 		return "make room on the disk; nothing has changed"
 	case errors.Is(err, fs.ErrPermission):

@@ -261,30 +261,3 @@ not accepted, discard forgets the group.`,
 		})
 	})
 }
-
-func (a *app) groupForgetCommand(f *groupFlags) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "forget",
-		Short: "Delete everything of a group from the state directory",
-		Long: `forget deletes the state of a group with all its keys: one that you were removed
-from, or that was shut down. It does not leave a group: the others go on to count
-you as a member until they remove you, and you can't read what they send.`,
-		Example: `  mls group forget --name garden`,
-	}
-	return verb(cmd, func([]string) error {
-		return a.withGroup(f, func(ctx context.Context, g *held) error {
-			err := g.show(ctx, func(s shown) error {
-				s.describe(a.stdout)
-				return a.confirm(f, "Delete this group for good?")
-			})
-			if err != nil {
-				return err
-			}
-			if err := g.Forget(ctx); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.stderr, "forgot group %s\n", label(g.ID()))
-			return nil
-		})
-	})
-}

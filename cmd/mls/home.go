@@ -18,6 +18,7 @@ import (
 	"github.com/treekem/mls/group"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/store/sqlite"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -54,6 +55,8 @@ type homeOptions struct {
 	save func(store.Writer, []byte, client.Outcome) error
 	// saveOutgoing takes part in the batch that puts a message into the outbox.
 	saveOutgoing func(store.Writer, *client.Outgoing) error
+	// unchecked opens a store that is damaged.
+	unchecked bool
 }
 
 // groupConfig is how groups are run from the command line.
@@ -72,7 +75,7 @@ func (a *app) withHome(dir string, opt homeOptions, use func(context.Context, *h
 		return err
 	}
 	ctx := context.Background()
-	_, s, err := openStore(ctx, path, key)
+	_, s, err := openStore(ctx, path, key, sqlite.Options{MustExist: true, Unchecked: opt.unchecked})
 	if err != nil {
 		return err
 	}

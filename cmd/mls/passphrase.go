@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/treekem/mls"
@@ -41,8 +42,8 @@ func (a *app) passphrase() (*store.Key, error) {
 
 // openStore opens a store that exists, with its key if it is encrypted: the file, and what is in it.
 // Closing the latter closes both.
-func openStore(ctx context.Context, path string, key *store.Key) (*sqlite.DB, store.Store, error) {
-	file, err := sqlite.Open(ctx, path, &sqlite.Options{MustExist: true})
+func openStore(ctx context.Context, path string, key *store.Key, opt sqlite.Options) (*sqlite.DB, store.Store, error) {
+	file, err := sqlite.Open(ctx, path, &opt)
 	if err != nil {
 		return nil, nil, storeHint(path, err)
 	}
@@ -89,6 +90,9 @@ func createStore(ctx context.Context, path string, key *store.Key) (store.Store,
 	return s, nil
 }
 
+// damagedHint is what to do about damage, without a way back to an earlier state.
+const damagedHint = `"mls store check" names what is damaged; "mls group forget" deletes a group that is, and "mls group external-join --resync" joins it again. An old copy must not be used for messages again`
+
 // storeHint says which store an error is about, and what to do.
 func storeHint(path string, err error) error {
 	hint := ""
@@ -103,7 +107,9 @@ func storeHint(path string, err error) error {
 		{mls.ErrUnsupported, "if it was made under other numbers of cipher suites: --code-points or $" + codePointsEnv + " as then; else use a newer mls"},
 		{store.ErrNewer, "use a newer mls"},
 		{store.ErrRolledBack, "this is an old copy: it must not be used for messages again; groups are joined again by external commits"},
-		{store.ErrCorrupt, "an old copy must not be used for messages again; groups are joined again by external commits"},
+		{sqlite.ErrNoStore, "it is another file, or its beginning is damaged; nothing was changed"},
+		{store.ErrCorrupt, damagedHint},
+		{fs.ErrPermission, "the file and its directory have to be writable; \"mls store\" looks into a copy that is not"},
 	} {
 		if hint == "" && errors.Is(err, h.is) {
 			hint = h.hint

@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/treekem/mls/store"
+	"github.com/treekem/mls/store/sqlite"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/cli.md and what scripts compare with")
@@ -32,7 +39,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv(codePointsEnv, "")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"flip": flip, "mode": mode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"flip": flip, "mode": mode, "damage": damage, "foreign": foreign},
 	})
 }
 
@@ -44,6 +51,47 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	data := []byte(ts.ReadFile(args[0]))
 	data[len(data)/2] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[len(args)-1]), data, 0o600))
+}
+
+// damage changes a byte in the rows of a store, in their values, whose key ends so: "damage FILE SUFFIX".
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: damage FILE SUFFIX")
+	}
+	ctx, path := context.Background(), ts.MkAbs(args[0])
+	s, err := sqlite.Open(ctx, path, &sqlite.Options{ReadOnly: true})
+	ts.Check(err)
+	var values [][]byte
+	ts.Check(s.View(ctx, func(tx store.Reader) error {
+		for e, err := range tx.Scan(nil) {
+			ts.Check(err)
+			if bytes.HasSuffix(e.Key, []byte(args[1])) {
+				values = append(values, e.Value)
+			}
+		}
+		return nil
+	}))
+	ts.Check(s.Close())
+	if len(values) == 0 {
+		ts.Fatalf("no row %s", args[1])
+	}
+	file, err := os.ReadFile(path)
+	ts.Check(err)
+	for _, v := range values {
+		file[bytes.Index(file, v[20:80])+30] ^= 1
+	}
+	ts.Check(os.WriteFile(path, file, 0o600))
+}
+
+// foreign makes a database that is no store: "foreign FILE".
+func foreign(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: foreign FILE")
+	}
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec("CREATE TABLE t (x)")
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 // mode checks the permissions of files: "mode 0600 FILE...".

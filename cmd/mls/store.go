@@ -25,7 +25,8 @@ func (a *app) storeCommand() *cobra.Command {
 		Use:   "store",
 		Short: "Verify the store of a client, or show what is in it",
 		Long: `store looks into the file in which an application keeps its identities, key
-packages and groups, or into that of the state directory. It changes nothing. The
+packages and groups, or into that of the state directory. It changes nothing, but
+that a log which a crash has left beside the file is emptied into it. The
 application must have closed the file: it is locked while it is open.`,
 		Example: `  mls store check
   mls store check app.db --passphrase-file app.passphrase
@@ -51,23 +52,36 @@ one line each.`,
 	}
 	return verb(cmd, func(args []string) error {
 		return a.withStore(cmd, f, args, func(ctx context.Context, file *sqlite.DB, s store.Store) error {
-			if err := file.Check(ctx); err != nil {
-				return err
-			}
+			damage := file.Check(ctx)
 			problems, err := client.Check(ctx, s)
-			if err != nil {
-				return err
-			}
-			for _, p := range problems {
+			for _, p := range append(damageLines(damage, err != nil), problems...) {
 				fmt.Fprintln(a.stdout, p)
 			}
-			if len(problems) > 0 {
-				return hinted("restore what can be restored elsewhere; groups are joined again by external commits", "%d problems", len(problems))
+			if err != nil {
+				return storeHint(a.storePath(args), err)
+			}
+			if damage != nil || len(problems) > 0 {
+				return hinted(damagedHint, "%s is not in order", a.storePath(args))
 			}
 			fmt.Fprintf(a.stderr, "%s: in order\n", a.storePath(args))
 			return nil
 		})
 	})
+}
+
+// damageLines lists what a check of the file has found. Damaged rows the check of the client names too, unless it
+// failed: with what they are needed for.
+func damageLines(damage error, rows bool) (lines []string) {
+	list := []error{damage}
+	if joined, ok := damage.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		if row := (*sqlite.RowError)(nil); err != nil && (rows || !errors.As(err, &row)) {
+			lines = append(lines, err.Error())
+		}
+	}
+	return lines
 }
 
 func (a *app) storeDumpCommand(f *storeFlags) *cobra.Command {
@@ -96,7 +110,7 @@ func (a *app) withStore(cmd *cobra.Command, f *storeFlags, args []string, use fu
 		return err
 	}
 	ctx := context.Background()
-	file, s, err := openStore(ctx, a.storePath(args), key)
+	file, s, err := openStore(ctx, a.storePath(args), key, sqlite.Options{ReadOnly: true})
 	if err != nil {
 		return err
 	}
