@@ -9,6 +9,31 @@ import (
 	"github.com/treekem/mls/group"
 )
 
+// undone are the proposals that we had made before we rejoined, but for those
+// that the group as it is now leaves nothing to do of. An update is such: our
+// leaf is new.
+func undone(before, now *group.Group) (repeat []framing.Proposal) {
+	for _, p := range before.Proposals() {
+		if p.Sender == framing.Member(before.OwnLeaf()) && !isDone(before, now, &p.Proposal) {
+			repeat = append(repeat, p.Proposal)
+		}
+	}
+	return repeat
+}
+
+func isDone(before, now *group.Group, p *framing.Proposal) bool {
+	switch p.Type {
+	case mls.ProposalAdd:
+		_, ok := now.Tree().FindSignatureKey(p.Add.KeyPackage.LeafNode.SignatureKey)
+		return ok
+	case mls.ProposalRemove:
+		old, was := before.Member(p.Remove.Removed)
+		leaf, is := now.Member(p.Remove.Removed)
+		return !is || was && !bytes.Equal(old.SignatureKey, leaf.SignatureKey)
+	}
+	return p.Type == mls.ProposalUpdate
+}
+
 // did reports whether a commit brought about what a proposal of the member at
 // own asked for, whoever proposed it.
 func did(c *group.Changes, p *framing.Proposal, own mls.LeafIndex) bool {

@@ -110,6 +110,40 @@ func TestRejoinAfterFork(t *testing.T) {
 	clean(t, a, b, c)
 }
 
+// TestRejoinRepeats: what we had proposed is not forgotten when we rejoin, unless
+// it has come about.
+func TestRejoinRepeats(t *testing.T) {
+	id, a, b, c := trio(t)
+	dave, erin := newMember(t, "dave").keyPackage(), newMember(t, "erin").keyPackage()
+	forked := b.store.Clone() // in which the proposals stay alone
+	b.store = forked
+	b.crash()
+	for _, p := range []framing.Proposal{group.AddProposal(dave), group.AddProposal(erin), group.RemoveProposal(c.info(id).OwnLeaf)} {
+		must(b.group(id).Propose(ctx, p, nil))(t)
+	}
+	must(b.group(id).ProposeUpdate(ctx, nil))(t)
+	a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(dave)}})
+	must(a.group(id).Accept(ctx))(t)
+	out := must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
+	b.crash()
+	applied := must(b.group(id).Accept(ctx))(t)
+	if len(applied.Repeat) != 2 || applied.UpdateLost {
+		t.Fatalf("repeat %d, update lost: %t", len(applied.Repeat), applied.UpdateLost)
+	}
+	if add := applied.Repeat[0].Add; add == nil || !add.KeyPackage.LeafNode.Credential.Equal(erin.LeafNode.Credential) {
+		t.Errorf("%+v", applied.Repeat[0])
+	}
+	if applied.Repeat[1].Remove == nil {
+		t.Errorf("%+v", applied.Repeat[1])
+	}
+	a.process(out.Message)
+	again := b.commit(id, group.CommitOptions{Proposals: applied.Repeat})
+	must(b.group(id).Accept(ctx))(t)
+	a.process(again.Message)
+	agree(t, id, a, b)
+	clean(t, a, b)
+}
+
 func TestRejoinAfterRemoval(t *testing.T) {
 	id, a, b, c := trio(t)
 	commit := a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(c.info(id).OwnLeaf)}})

@@ -393,6 +393,7 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 		g.pending.staged.Destroy()
 	}
 	if g.g != nil {
+		applied.Repeat = undone(g.g, j.g)
 		defer g.g.Destroy()
 	}
 	g.g, g.joining, g.pending, g.stored = j.g, nil, nil, nil

@@ -37,7 +37,8 @@ type CommitApplied struct {
 	// Welcome is for those whom our own commit added: to be delivered now. It
 	// is in the outbox.
 	Welcome *Outgoing
-	// Repeat are proposals of ours that it did not apply. UpdateLost is true if
+	// Repeat are proposals of ours that it did not apply; after a Rejoin, those of
+	// the state from before. UpdateLost is true if
 	// there was an update of ours among them, whose keys are gone.
 	Repeat     []framing.Proposal
 	UpdateLost bool

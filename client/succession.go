@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
@@ -128,12 +129,13 @@ func (g *Group) succeed(ctx context.Context, make func(group.Config) (*group.Gro
 // group that it continues, which only its decrypted contents name (RFC 9420,
 // Section 12.4.3.1): so it is opened again with that one, if we have it.
 func (c *Client) follow(ctx context.Context, w *framing.Welcome, kp *keyPackage, opt JoinOptions, known func(id []byte, epoch uint64) bool) (*group.Group, error) {
-	var link []byte
+	var link *keyschedule.PreSharedKeyID
 	cfg := c.groupConfig(ctx)
 	find := cfg.PSK
 	cfg.PSK = func(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 		if id.Type == keyschedule.PSKResumption && id.Usage != keyschedule.UsageApplication {
-			link = bytes.Clone(id.PSKGroupID)
+			id.PSKGroupID = bytes.Clone(id.PSKGroupID)
+			link = &id
 			return mls.Secret{}, store.ErrNotFound
 		}
 		return find(id)
@@ -143,17 +145,29 @@ func (c *Client) follow(ctx context.Context, w *framing.Welcome, kp *keyPackage,
 	if err == nil || link == nil {
 		return made, err
 	}
-	parent, missing := c.Group(ctx, link)
+	parent, missing := c.Group(ctx, link.PSKGroupID)
 	if errors.Is(missing, ErrUnknownGroup) {
-		return nil, err
+		return nil, fmt.Errorf("client: the group that a Welcome continues: %w: %w", ErrUnknownGroup, err)
 	}
 	if missing != nil {
 		return nil, missing
 	}
 	err = parent.locked(ctx, func() (err error) {
 		join.Predecessor = parent.current()
+		if now := parent.current().Epoch(); link.PSKEpoch > now {
+			return parentEpoch(link.PSKEpoch, now)
+		}
 		made, err = group.Join(c.groupConfig(ctx), w, kp.public, kp.private, join)
+		if now := parent.current().Epoch(); errors.Is(err, mls.ErrUnavailable) && link.PSKEpoch < now {
+			return fmt.Errorf("%w: %w", parentEpoch(link.PSKEpoch, now), err)
+		}
 		return err
 	})
 	return made, err
+}
+
+// parentEpoch is the error for a Welcome that continues a group from another
+// epoch than the one in which we are there. A later one we can wait for.
+func parentEpoch(got, now uint64) error {
+	return fmt.Errorf("client: the group that a Welcome continues: %w", &mls.EpochError{Got: got, Want: now})
 }

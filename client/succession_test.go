@@ -153,9 +153,64 @@ func TestSuccessorOfNoGroup(t *testing.T) {
 	check(t, c.group(id).Forget(ctx))
 	_, err = c.c.Receive(ctx, welcome.Message)
 	wantRule(t, err, "12.4.3.1/psk-unavailable")
+	wantErr(t, err, client.ErrUnknownGroup)
 	if n := must(c.c.KeyPackages(ctx, c.id))(t).Ready; n != 1 {
 		t.Errorf("%d key packages are left", n)
 	}
+}
+
+// TestBranchFromAnotherEpoch: a Welcome to a subgroup overtakes the commits of the
+// parent before it, or comes when the parent is long past it.
+func TestBranchFromAnotherEpoch(t *testing.T) {
+	id, a, b, c := trio(t)
+	branch := func(m *member) *client.Outgoing {
+		_, out, err := a.group(id).Branch(ctx, client.SuccessionOptions{KeyPackages: []*treekem.KeyPackage{m.keyPackage()}})
+		check(t, err)
+		return out
+	}
+	commit := func() *client.Outgoing {
+		out := a.commit(id, group.CommitOptions{})
+		must(a.group(id).Accept(ctx))(t)
+		return out
+	}
+	early := branch(b)
+	missing := commit()
+	ahead := branch(b)
+	epoch := func(m *member, welcome *client.Outgoing, got, now uint64) error {
+		_, err := m.c.Receive(ctx, welcome.Message)
+		var wrong *mls.EpochError
+		if !errors.As(err, &wrong) || wrong.Got != got || wrong.Want != now {
+			t.Fatalf("%v, want the epoch %d, and %d for the parent's", err, got, now)
+		}
+		return err
+	}
+	if err := epoch(b, ahead, 2, 1); !mls.Retryable(err) || errors.Is(err, mls.ErrInvalid) {
+		t.Errorf("ahead of the parent: %v", err)
+	}
+	want[*client.CommitApplied](t, b.process(missing.Message))
+	want[*client.Joined](t, b.process(ahead.Message))
+	for range 6 {
+		b.process(commit().Message)
+	}
+	err := epoch(b, early, 1, 8)
+	wantRule(t, err, "12.4.3.1/psk-unavailable")
+	if mls.Retryable(err) {
+		t.Errorf("long past it: %v is retryable", err)
+	}
+
+	// Bob is removed and added again, and the Welcome to the parent is late.
+	leave := a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(b.info(id).OwnLeaf)}})
+	must(a.group(id).Accept(ctx))(t)
+	want[*client.Removed](t, b.process(leave.Message))
+	a.commit(id, group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(b.keyPackage())}})
+	back := must(a.group(id).Accept(ctx))(t).Welcome
+	again := branch(b)
+	if err := epoch(b, again, 10, 8); !mls.Retryable(err) {
+		t.Error(err)
+	}
+	want[*client.Joined](t, b.process(back.Message))
+	want[*client.Joined](t, b.process(again.Message))
+	clean(t, a, b, c)
 }
 
 // TestBranchAfterFailedWrite: a subgroup that could not be stored is not there,
