@@ -1,12 +1,14 @@
 package client_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
 )
 
 func (m *member) groupInfo(id []byte) []byte {
@@ -108,6 +110,68 @@ func TestRejoinAfterFork(t *testing.T) {
 	a.reads(b.send(id, "back"), "back")
 	b.reads(a.send(id, "good"), "good")
 	clean(t, a, b, c)
+}
+
+// TestRejoinInPlaceOfDamage: each record of a group is damaged; an external commit
+// takes the place of what cannot be read.
+func TestRejoinInPlaceOfDamage(t *testing.T) {
+	id, a, b, _ := trio(t)
+	b.commit(id, group.CommitOptions{})
+	info := a.groupInfo(id)
+	whole := b.store
+	tried := 0
+	for key, value := range records(t, whole) {
+		if !strings.HasPrefix(key, "h/") && !strings.HasSuffix(key, "/core") && !strings.HasSuffix(key, "/pend") && !strings.HasSuffix(key, "/pdiff") {
+			continue
+		}
+		tried++
+		for _, own := range []bool{false, true} {
+			b.store = whole.Clone()
+			check(t, b.store.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), value[:len(value)-3]) }))
+			b.crash()
+			_, err := b.group(id).Info(ctx)
+			wantErr(t, err, store.ErrCorrupt)
+			var out *client.Outgoing
+			if own {
+				_, out, err = b.c.JoinExternal(ctx, b.id, info, client.ExternalOptions{})
+			} else {
+				out, err = b.group(id).Rejoin(ctx, info, client.ExternalOptions{})
+			}
+			if err != nil {
+				t.Fatalf("%q: %v", key, err)
+			}
+			clean(t, b)
+			b.crash()
+			if list := must(b.c.Outbox(ctx))(t); len(list) != 1 || list[0].ID != out.ID {
+				t.Errorf("%q: %d messages in the outbox", key, len(list))
+			}
+			other := *a
+			other.store = a.store.Clone()
+			other.crash()
+			other.process(out.Message)
+			must(b.group(id).Accept(ctx))(t)
+			agree(t, id, b, &other)
+			b.reads(other.send(id, "again"), "again")
+			clean(t, b)
+		}
+	}
+	if tried != 4 {
+		t.Errorf("%d records", tried)
+	}
+	b.store = whole.Clone()
+	for key, value := range records(t, whole) {
+		if strings.HasSuffix(key, "/core") { // as a later version writes it
+			value[0]++
+			check(t, b.store.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), value) }))
+		}
+	}
+	b.crash()
+	_, err := b.group(id).Rejoin(ctx, info, client.ExternalOptions{})
+	wantErr(t, err, store.ErrNewer)
+	_, _, err = b.c.JoinExternal(ctx, b.id, info, client.ExternalOptions{})
+	wantErr(t, err, store.ErrNewer)
+	_, err = a.group(id).Rejoin(ctx, a.groupInfo(a.create()), client.ExternalOptions{})
+	wantErr(t, err, mls.ErrWrongGroup)
 }
 
 // TestRejoinRepeats: what we had proposed is not forgotten when we rejoin, unless

@@ -296,10 +296,10 @@ type ExternalOptions struct {
 // JoinExternal joins a group by an external commit (RFC 9420, Section 12.4.3.2)
 // on the strength of a GroupInfo, an encoded MLSMessage. A former self of ours,
 // a member with our signature key, is removed by it: this is also how to rejoin
-// a group of which the state is lost or no longer that of the others. The
-// commit is pending until Accept, or Discard, after which it can be tried again
-// with the next epoch's GroupInfo; until then a state from before stays in
-// force.
+// a group of which the state is lost, damaged, or no longer that of the others.
+// The commit is pending until Accept, or Discard, after which it can be tried
+// again with the next epoch's GroupInfo; until then a state from before stays in
+// force, unless it is damaged (store.ErrCorrupt): then it is deleted.
 func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInfo []byte, opt ExternalOptions) (*Group, *Outgoing, error) {
 	defer c.startEntering()()
 	made, commit, err := c.makeExternal(ctx, identity, groupInfo, opt)
@@ -311,15 +311,26 @@ func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInf
 		return nil, nil, err
 	}
 	out := g.outgoing(KindCommit, made.Epoch()-1, commit)
-	err = g.replace(ctx, func() error { return g.writeJoining(ctx, made, out) })
-	return g, out, err
+	if err := g.replace(ctx, func() error { return g.writeJoining(ctx, made, out) }); err != nil {
+		return nil, nil, err
+	}
+	return g, out, nil
 }
 
 // Rejoin is [Client.JoinExternal] for a group that we are or were in, under the
-// same signature key.
+// same signature key. If our state is damaged, that is the one of our identities
+// that the group of the GroupInfo has as a member; ErrUnknownIdentity if there is
+// none.
 func (g *Group) Rejoin(ctx context.Context, groupInfo []byte, opt ExternalOptions) (*Outgoing, error) {
+	m, err := parseGroupInfo(groupInfo)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(m.GroupContext.GroupID, g.id) {
+		return nil, mls.ErrWrongGroup
+	}
 	var id IdentityID
-	err := g.with(ctx, func() error {
+	err = g.with(ctx, func() error {
 		current := g.current()
 		leaf, ok := current.Member(current.OwnLeaf())
 		if !ok {
@@ -328,11 +339,31 @@ func (g *Group) Rejoin(ctx context.Context, groupInfo []byte, opt ExternalOption
 		id = identityID(current.Suite().ID(), leaf.SignatureKey)
 		return nil
 	})
+	if errors.Is(err, store.ErrCorrupt) {
+		id, err = g.c.memberOf(m, opt.RatchetTree)
+	}
 	if err != nil {
 		return nil, err
 	}
 	_, out, err := g.c.JoinExternal(ctx, id, groupInfo, opt)
 	return out, err
+}
+
+// memberOf finds the identity that the group of a GroupInfo has as a member.
+func (c *Client) memberOf(info *framing.GroupInfo, ratchetTree []byte) (IdentityID, error) {
+	for _, name := range c.Identities() {
+		id, err := c.identity(name)
+		if err != nil {
+			return "", err
+		}
+		if id.suite.ID() != info.GroupContext.CipherSuite {
+			continue
+		}
+		if ok, err := isMember(id, info, ratchetTree, c.cfg.Group.Limits.MaxLeaves); ok || err != nil {
+			return name, err
+		}
+	}
+	return "", ErrUnknownIdentity
 }
 
 // isMember reports whether the group of a GroupInfo counts us as a member.
@@ -351,10 +382,17 @@ func isMember(id *identity, info *framing.GroupInfo, ratchetTree []byte, maxLeav
 	return member, nil
 }
 
-// writeJoining stores an external commit that was just made.
-func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoing) error {
-	err := g.load(ctx)
-	if errors.Is(err, ErrUnknownGroup) {
+// writeJoining stores an external commit that was just made. A state that is
+// damaged is as good as none: it goes. If it fails, the new one is destroyed.
+func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoing) (err error) {
+	defer func() {
+		if err != nil {
+			made.Destroy()
+		}
+	}()
+	err = g.load(ctx)
+	unusable := errors.Is(err, store.ErrCorrupt)
+	if errors.Is(err, ErrUnknownGroup) || unusable {
 		g.head = headRecord{Group: bytes.Clone(g.id), Status: uint8(StatusJoining), Epoch: made.Epoch()}
 	} else if err != nil {
 		return err
@@ -373,6 +411,14 @@ func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoi
 	}
 	g.joining, g.loaded = &joining{g: made}, true
 	return g.write(ctx, nil, func(tx store.Writer) error {
+		if unusable {
+			if err := deleteAll(tx, partKey(g.name, "")); err != nil {
+				return err
+			}
+			if err := dequeueEpoch(tx, g.id); err != nil {
+				return err
+			}
+		}
 		if err := g.c.enqueue(tx, out); err != nil {
 			return err
 		}

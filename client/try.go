@@ -95,21 +95,29 @@ func (c *Client) makeExternal(ctx context.Context, identity IdentityID, groupInf
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := framing.Parse(groupInfo)
+	info, err := parseGroupInfo(groupInfo)
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.GroupInfo == nil {
-		return nil, nil, fmt.Errorf("client: a %v is not a GroupInfo", m.WireFormat)
-	}
-	resync, err := isMember(id, m.GroupInfo, opt.RatchetTree, c.cfg.Group.Limits.MaxLeaves)
+	resync, err := isMember(id, info, opt.RatchetTree, c.cfg.Group.Limits.MaxLeaves)
 	if err != nil {
 		return nil, nil, err
 	}
-	return group.JoinExternal(c.groupConfig(ctx), m.GroupInfo, group.ExternalJoinOptions{
+	return group.JoinExternal(c.groupConfig(ctx), info, group.ExternalJoinOptions{
 		Identity: id.Identity, RatchetTree: opt.RatchetTree, Resync: resync || opt.Resync,
 		PSKs: opt.PSKs, AuthenticatedData: opt.AuthenticatedData,
 	})
+}
+
+func parseGroupInfo(message []byte) (*framing.GroupInfo, error) {
+	m, err := framing.Parse(message)
+	if err != nil {
+		return nil, err
+	}
+	if m.GroupInfo == nil {
+		return nil, fmt.Errorf("client: a %v is not a GroupInfo", m.WireFormat)
+	}
+	return m.GroupInfo, nil
 }
 
 func parseWelcome(message []byte) (*framing.Welcome, error) {
