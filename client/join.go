@@ -147,7 +147,7 @@ func deleteAll(tx store.Writer, prefixes ...[]byte) error {
 	var keys [][]byte
 	for _, prefix := range prefixes {
 		for e, err := range tx.Scan(prefix) {
-			if err != nil {
+			if err != nil && e.Key == nil { // what is damaged goes too
 				return err
 			}
 			keys = append(keys, e.Key)

@@ -52,8 +52,10 @@ func hintFor(err error) string {
 	if u := (*usageError)(nil); errors.As(err, &u) {
 		return fmt.Sprintf("%q shows how it is used", u.path+" --help")
 	}
-	epoch := (*mls.EpochError)(nil)
+	epoch, rule := (*mls.EpochError)(nil), (*mls.RuleError)(nil)
 	switch {
+	case errors.As(err, &rule) && rule.Rule == "reinitialized":
+		return `the group was shut down: one member says "mls group continue", the others join by its Welcome`
 	case errors.As(err, &epoch) && epoch.Got > epoch.Want:
 		return "process the commits in between first, in order"
 	case errors.As(err, &epoch):

@@ -10,6 +10,7 @@ import (
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
 )
 
 func (a *app) groupExternalJoinCommand(f *groupFlags) *cobra.Command {
@@ -38,7 +39,7 @@ leaf in the same commit.`,
 		if err := a.checkOutput(out); err != nil {
 			return err
 		}
-		return a.withHome(a.dir, homeOptions{handshakes: f.handshakes()}, func(ctx context.Context, h *home) error {
+		return a.withHome(a.dir, homeOptions{handshakes: f.handshakes(), unchecked: resync}, func(ctx context.Context, h *home) error {
 			info, err := a.readGroupInfo(args[0])
 			if err != nil {
 				return err
@@ -77,8 +78,8 @@ func (a *app) readGroupInfo(name string) (*groupInfo, error) {
 // mayJoin refuses to join a group again that we are in, unless we say so, or are about to join.
 func (h *home) mayJoin(ctx context.Context, id []byte, resync bool) error {
 	g, err := h.hold(ctx, id)
-	if errors.Is(err, client.ErrUnknownGroup) {
-		return nil
+	if errors.Is(err, client.ErrUnknownGroup) || errors.Is(err, store.ErrCorrupt) && resync {
+		return nil // a state that is damaged is as good as none
 	}
 	if err != nil {
 		return err

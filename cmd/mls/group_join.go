@@ -56,7 +56,8 @@ func (a *app) join(ctx context.Context, f *groupFlags, h *home, welcome []byte, 
 		return hinted("a key package serves once; make another with \"mls keypackage\" and have it added",
 			"the Welcome is for none of the key packages in %s", h.dir)
 	case errors.Is(err, client.ErrGroupExists):
-		return hinted(`"mls group info" shows it; "mls group discard" drops an external join that was not accepted`, "you are in this group already")
+		return hinted(`"mls group info" shows it; "mls group discard" drops an external join that was not accepted. If this is another group of that name, as when two members said "mls group continue": agree on one, "mls group forget" yours, then join`,
+			"you are in this group already")
 	case err != nil:
 		return err
 	}
@@ -64,9 +65,13 @@ func (a *app) join(ctx context.Context, f *groupFlags, h *home, welcome []byte, 
 	if err != nil {
 		return err
 	}
-	joined, ok := o.(*client.Joined)
-	if !ok {
-		return fmt.Errorf("internal error: a Welcome that was tried is %T", o)
+	joined, _ := o.(*client.Joined)
+	switch o.(type) {
+	case *client.Joined:
+	case *client.Duplicate:
+		return hinted("a Welcome serves once, also if the group was forgotten since; have another member add you with a new key package", "the Welcome was used before")
+	default:
+		return fmt.Errorf("nothing to do with %T", o)
 	}
 	info, err := joined.Group.Info(ctx)
 	if err != nil {

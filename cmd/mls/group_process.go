@@ -66,7 +66,26 @@ func (a *app) process(ctx context.Context, f *groupFlags, g *held, message []byt
 	if err := g.refresh(ctx); err != nil {
 		return err
 	}
+	if stale, ok := o.(*client.Stale); ok && g.lostJoin(stale, message) {
+		return hinted(`if the members took that one: "mls group discard", then "mls group external-join" with a newer GroupInfo`,
+			"another commit of epoch %d, for which your external commit is pending", stale.Epoch)
+	}
 	return a.processed(ctx, g, o)
+}
+
+// lostJoin reports whether a message is a commit that our pending external one competes with.
+func (g *held) lostJoin(o *client.Stale, message []byte) bool {
+	if g.info.Status != client.StatusJoining || o.Epoch+1 != o.Current {
+		return false
+	}
+	m, err := framing.Parse(message)
+	switch {
+	case err != nil:
+		return false
+	case m.Private != nil:
+		return m.Private.ContentType == framing.ContentCommit
+	}
+	return m.Public != nil && m.Public.Content.ContentType == framing.ContentCommit
 }
 
 // review shows a received commit and asks whether to accept it. What cannot be processed yet is refused
@@ -111,6 +130,7 @@ func (a *app) processed(ctx context.Context, g *held, o client.Outcome) error {
 		})
 	case *client.CommitApplied:
 		a.epoch(g, "")
+		return a.replayed(ctx, g, o)
 	case *client.LostRace:
 		return a.lostRace(ctx, g, o)
 	case *client.Removed:
@@ -121,10 +141,24 @@ func (a *app) processed(ctx context.Context, g *held, o client.Outcome) error {
 		fmt.Fprintf(a.stderr, "skipped: a message of epoch %d, the group is in epoch %d\n", o.Epoch, o.Current)
 	case *client.Duplicate:
 		fmt.Fprintf(a.stderr, "skipped: a message of epoch %d, processed before\n", o.Epoch)
+	case *client.Held:
+		fmt.Fprintf(a.stderr, "kept: a message of epoch %d, to be processed when the group is there\n", o.Epoch)
+	case *client.Refused:
+		fmt.Fprintf(a.stderr, "refused: a message of epoch %d that was kept: %s\n", o.Epoch, errorText(o.Err))
 	case *client.NeedsRejoin:
 		return needsRejoin(o)
 	default:
 		return fmt.Errorf("nothing to do with %T", o)
+	}
+	return nil
+}
+
+// replayed says what became of the messages that were kept for the epoch which a commit began.
+func (a *app) replayed(ctx context.Context, g *held, applied *client.CommitApplied) error {
+	for _, o := range applied.Replayed {
+		if err := a.processed(ctx, g, o); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -143,7 +177,7 @@ func (a *app) lostRace(ctx context.Context, g *held, o *client.LostRace) error {
 		return nil
 	})
 	a.epoch(g, "")
-	return err
+	return errors.Join(err, a.replayed(ctx, g, &o.CommitApplied))
 }
 
 // ownEcho deals with a message of our own: the pending commit, or one from before.
@@ -203,10 +237,10 @@ func (a *app) accept(ctx context.Context, g *held, welcomeTo string) error {
 func (a *app) accepted(ctx context.Context, g *held, applied *client.CommitApplied, welcomeTo string) error {
 	if applied.Committer.Type == framing.SenderNewMemberCommit {
 		a.epoch(g, "your external commit: accepted: ")
-		return nil
+		return a.replayed(ctx, g, applied)
 	}
 	a.epoch(g, "accepted: ")
-	return a.deliverWelcome(ctx, g, applied.Epoch, welcomeTo)
+	return errors.Join(a.deliverWelcome(ctx, g, applied.Epoch, welcomeTo), a.replayed(ctx, g, applied))
 }
 
 func (a *app) groupAcceptCommand(f *groupFlags) *cobra.Command {

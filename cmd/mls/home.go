@@ -68,6 +68,9 @@ func groupConfig(opt homeOptions) group.Config {
 func (a *app) withHome(dir string, opt homeOptions, use func(context.Context, *home) error) (err error) {
 	path := filepath.Join(dir, storeName)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := refuseOld(dir); err != nil {
+			return err
+		}
 		return hinted(`"mls init --name NAME" makes one; --dir or MLS_DIR says where it is`, "no state in %s", dir)
 	}
 	key, err := a.passphrase()
@@ -88,6 +91,15 @@ func (a *app) withHome(dir string, opt homeOptions, use func(context.Context, *h
 		return err
 	}
 	return use(ctx, h)
+}
+
+// refuseOld refuses a directory that holds the state of an mls from before there were stores.
+func refuseOld(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "identity.cbor")); err != nil {
+		return nil // also if it cannot be told: opening the store will
+	}
+	return hinted(`it cannot be taken over: "mls init --name NAME" with another --dir makes a new identity, which members add by a key package; then remove your old leaf`,
+		"%s holds the state of an early version of mls (identity.cbor)", dir)
 }
 
 // newHome opens the client of a store.
@@ -135,6 +147,9 @@ func (h *home) setNote(ctx context.Context, key, value string) error {
 func (a *app) createHome(dir, name string, suite *mls.Suite) (fp string, err error) {
 	key, err := a.passphrase()
 	if err != nil {
+		return "", err
+	}
+	if err := refuseOld(dir); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -287,6 +302,9 @@ func (h *home) identityIn(ctx context.Context, groupID []byte, suite mls.CipherS
 		}
 		return nil
 	})
+	if errors.Is(err, store.ErrCorrupt) {
+		return h.identityFor(ctx, suite)
+	}
 	if err != nil {
 		return "", err
 	}
