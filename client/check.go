@@ -17,10 +17,12 @@ import (
 )
 
 // Check reads the whole store of a client and lists what is wrong with it: a
-// record that cannot be read, a tree that is not its group's, something that
-// belongs to nothing. The error is for a store that cannot be read at all.
+// record that cannot be read or is under another's name, a tree that is not its
+// group's, something that belongs to nothing. What it cannot tell is whether
+// something was deleted that nothing else promises, such as a key package or a
+// message of the outbox. The error is for a store that cannot be read at all.
 func Check(ctx context.Context, s store.Store) (problems []string, err error) {
-	k := &checker{groups: make(map[string]*headRecord), held: make(map[string]uint64), nodes: make(map[string][][]byte), bytes: make(map[string]uint64), identities: make(map[string]bool)}
+	k := &checker{groups: make(map[string]*headRecord), held: make(map[string]uint64), nodes: make(map[string][][]byte), bytes: make(map[string]uint64), identities: make(map[string]*identity), outgoing: make(map[uint64]*Outgoing)}
 	err = s.View(ctx, func(tx store.Reader) error {
 		if err := get(tx, []byte(keyMeta), &k.meta); errors.Is(err, store.ErrNotFound) {
 			return errors.New("client: the store is not a client's")
@@ -51,8 +53,9 @@ type checker struct {
 	groups     map[string]*headRecord // by name
 	held       map[string]uint64
 	bytes      map[string]uint64
-	nodes      map[string][][]byte // names of the records of trees
-	identities map[string]bool
+	nodes      map[string][][]byte  // names of the records of trees
+	identities map[string]*identity // nil for those that cannot be read
+	outgoing   map[uint64]*Outgoing // the outbox
 	problems   []string
 }
 
@@ -75,18 +78,16 @@ func (k *checker) record(e store.Entry, err error, roots bool) {
 		}
 	case strings.HasPrefix(key, keyIdentity):
 		if roots {
-			k.identities[key[len(keyIdentity):]] = true
-			_, err = readIdentity(e, nil)
+			var id *identity
+			id, err = readIdentity(e, nil)
+			k.identities[key[len(keyIdentity):]] = id
 		}
 	case strings.HasPrefix(key, keyKeyPackage):
-		var r keyPackageRecord
-		if err = decode(e.Value, &r); err == nil && !k.identities[r.Identity] {
-			err = errors.New("a key package of no identity")
-		}
+		err = k.keyPackage(e)
 	case strings.HasPrefix(key, keyPSK):
-		err = decode(e.Value, new(pskRecord))
+		err = checkPSK(e)
 	case strings.HasPrefix(key, keyWelcome):
-		err = decode(e.Value, new(welcomeRecord))
+		err = checkWelcome(e)
 	case strings.HasPrefix(key, keyOutbox):
 		err = k.outbox(e)
 	case strings.HasPrefix(key, keyGroup):
@@ -123,7 +124,8 @@ func (k *checker) outbox(e store.Entry) error {
 	case o.ID >= k.meta.NextOutbox:
 		return errors.New("a message with a number that was not given out yet")
 	}
-	return nil
+	k.outgoing[o.ID] = o
+	return checkOutgoing(o)
 }
 
 // part checks where a part of a group is; what is in it is checked with the
@@ -144,11 +146,13 @@ func (k *checker) part(e store.Entry) error {
 	case part == partJoin, part == partJoinTree:
 		ok = head.Joining
 	case strings.HasPrefix(part, partHeld):
-		message, err := raw(e.Value)
+		h := readHeld(e, head.Group)
 		k.held[name]++
-		k.bytes[name] += uint64(len(message))
-		return err
-	case !strings.HasPrefix(part, partLog):
+		k.bytes[name] += uint64(len(h.message))
+		return h.bad
+	case strings.HasPrefix(part, partLog):
+		return checkLog(e, name)
+	default:
 		ok = false
 	}
 	if !ok {
@@ -172,6 +176,9 @@ func (k *checker) checkGroups(ctx context.Context, s store.Store) {
 		g, err := c.handle(head.Group)
 		if err == nil {
 			err = g.load(ctx)
+		}
+		if err == nil {
+			err = k.checkPending(g)
 		}
 		if err == nil {
 			err = g.checkTrees(ctx, k.nodes[name])

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -69,6 +70,8 @@ type heldMessage struct {
 	envelope
 	// released is set when it was deleted.
 	released bool
+	// bad is what is wrong with the record.
+	bad error
 }
 
 // hold stores a message for later.
@@ -208,24 +211,12 @@ func (g *Group) due(ctx context.Context) (list []*heldMessage, err error) {
 			if err != nil {
 				return err
 			}
-			epoch, ok := epochOf(e.Key, g.name, partHeld)
-			if !ok {
-				return fmt.Errorf("%w: a held message under a wrong key", store.ErrCorrupt)
+			h := readHeld(e, g.id)
+			if errors.Is(h.bad, store.ErrNewer) {
+				continue // not ours to drop
 			}
-			if epoch > g.g.Epoch() {
+			if h.epoch > g.g.Epoch() {
 				break
-			}
-			message, err := raw(e.Value)
-			if err != nil {
-				return err
-			}
-			m, err := framing.Parse(message)
-			if err != nil {
-				return damaged(err)
-			}
-			h := &heldMessage{key: e.Key, message: message}
-			if h.envelope, err = envelopeOf(m); err != nil {
-				return damaged(err)
 			}
 			list = append(list, h)
 		}
@@ -235,6 +226,30 @@ func (g *Group) due(ctx context.Context) (list []*heldMessage, err error) {
 		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(rank(a.kind), rank(b.kind)))
 	})
 	return list, err
+}
+
+// readHeld reads the record of a held message of a group.
+func readHeld(e store.Entry, id []byte) *heldMessage {
+	h := &heldMessage{key: e.Key}
+	epoch, ok := epochOf(e.Key, groupName(id), partHeld)
+	if h.message, h.bad = raw(e.Value); h.bad != nil {
+		h.epoch = epoch
+		return h
+	}
+	m, err := framing.Parse(h.message)
+	if err == nil {
+		h.envelope, err = envelopeOf(m)
+	}
+	switch {
+	case err != nil:
+		h.bad = fmt.Errorf("%w: a held message: %v", store.ErrCorrupt, err)
+	case !ok || !bytes.Equal(e.Key, epochKey(groupName(id), partHeld, h.epoch, h.message)) || !bytes.Equal(h.group, id):
+		h.bad = fmt.Errorf("%w: a held message under a wrong key", store.ErrCorrupt)
+	}
+	if h.bad != nil {
+		h.epoch = epoch // by which it is stored
+	}
+	return h
 }
 
 func rank(kind framing.ContentType) int {
@@ -253,6 +268,9 @@ func mayChange(err error) bool {
 
 // processHeld deals with a held message, nil if it has to wait on.
 func (g *Group) processHeld(ctx context.Context, held *heldMessage) (Outcome, error) {
+	if held.bad != nil {
+		return g.finish(ctx, &Refused{Epoch: held.epoch, Err: held.bad}, held, nil)
+	}
 	o, err := g.process(ctx, held.message, held.envelope, held)
 	if failed := (*storeError)(nil); errors.As(err, &failed) {
 		return nil, err

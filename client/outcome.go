@@ -101,7 +101,7 @@ type Joined struct{ Group *Group }
 type AlreadyMember struct{ Group []byte }
 
 // Refused is a held message that turned out to be invalid, or could not be
-// judged.
+// judged, or of which the record is damaged (store.ErrCorrupt).
 type Refused struct {
 	Epoch uint64
 	Err   error
