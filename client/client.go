@@ -71,6 +71,8 @@ var (
 	ErrUnknownGroup = errors.New("client: no such group")
 	// ErrUnknownIdentity: the client has no such identity.
 	ErrUnknownIdentity = errors.New("client: no such identity")
+	// ErrIdentityInUse: a group or a key package needs the identity.
+	ErrIdentityInUse = errors.New("client: the identity is in use")
 	// ErrGroupExists: the client is in a group of that identifier.
 	ErrGroupExists = errors.New("client: there is a group of that identifier")
 	// ErrNoKeyPackage: a Welcome is for none of the client's key packages, or

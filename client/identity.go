@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/treekem/mls"
@@ -218,6 +219,70 @@ func (c *Client) identity(id IdentityID) (*identity, error) {
 		return nil, ErrUnknownIdentity
 	}
 	return i, nil
+}
+
+// RemoveIdentity deletes an identity with its signature key. It fails with
+// ErrIdentityInUse as long as a key package is of that identity, or a group
+// cannot be read without the key: because it is our member's, or that of
+// something pending. An identity that was just read, to be committed, must not be
+// removed at the same time.
+func (c *Client) RemoveIdentity(ctx context.Context, id IdentityID) error {
+	if _, err := c.identity(id); err != nil {
+		return err
+	}
+	defer c.startEntering()()
+	if err := c.groupsWithout(ctx, id); err != nil {
+		return err
+	}
+	err := c.store.Update(ctx, func(tx store.Writer) error {
+		for e, err := range tx.Scan([]byte(keyKeyPackage)) {
+			if err != nil {
+				return err
+			}
+			var r keyPackageRecord
+			if err := decode(e.Value, &r); err != nil {
+				return err
+			}
+			if r.Identity == string(id) {
+				return ErrIdentityInUse
+			}
+		}
+		return tx.Delete([]byte(keyIdentity + id))
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.identities, id)
+	return nil
+}
+
+// groupsWithout reads every group as if an identity were gone.
+func (c *Client) groupsWithout(ctx context.Context, id IdentityID) error {
+	list, err := c.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	without := &Client{cfg: c.cfg, store: c.store, identities: maps.Clone(c.identities), groups: make(map[string]*Group)}
+	c.mu.Unlock()
+	delete(without.identities, id)
+	for _, group := range list {
+		g, err := without.handle(group)
+		if err != nil {
+			return err
+		}
+		err = g.load(ctx)
+		g.unload()
+		if errors.Is(err, store.ErrCorrupt) {
+			return fmt.Errorf("%w: %x", ErrIdentityInUse, group)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // signers are all signature keys that a saved state can refer to.

@@ -240,7 +240,7 @@ func (a *app) accepted(ctx context.Context, g *held, applied *client.CommitAppli
 		return a.replayed(ctx, g, applied)
 	}
 	a.epoch(g, "accepted: ")
-	return errors.Join(a.deliverWelcome(ctx, g, applied.Epoch, welcomeTo), a.replayed(ctx, g, applied))
+	return errors.Join(a.deliverWelcome(ctx, g, applied.Epoch, welcomeTo), a.replayed(ctx, g, applied), g.home.forgetIdentities(ctx))
 }
 
 func (a *app) groupAcceptCommand(f *groupFlags) *cobra.Command {

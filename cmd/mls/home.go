@@ -198,6 +198,33 @@ func (h *home) newIdentity(ctx context.Context, suite *mls.Suite) (client.Identi
 	return id, nil
 }
 
+// forgetIdentities deletes the identities that we no longer go by and nothing needs: those that a commit has replaced,
+// or that were made for one that came to nothing.
+func (h *home) forgetIdentities(ctx context.Context) error {
+	current := make(map[client.IdentityID]bool)
+	err := h.View(ctx, func(tx store.Reader) error {
+		for e, err := range tx.Scan([]byte(keyIdentity)) { // with that of keySuiteIdentity
+			if err != nil {
+				return err
+			}
+			current[client.IdentityID(e.Value)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range h.Identities() {
+		if current[id] {
+			continue
+		}
+		if err := h.RemoveIdentity(ctx, id); err != nil && !errors.Is(err, client.ErrIdentityInUse) {
+			return err
+		}
+	}
+	return nil
+}
+
 // identityNote is where it is kept who we are in groups of a cipher suite.
 func (h *home) identityNote(suite mls.CipherSuite) string {
 	if suite == h.suite.ID() {
