@@ -132,6 +132,7 @@ func (g *Group) load(ctx context.Context) error {
 	}
 	g.unload()
 	var p parts
+	defer p.clear()
 	if err := g.c.store.View(ctx, func(tx store.Reader) error { return p.read(tx, g.name) }); err != nil {
 		return err
 	}
@@ -168,6 +169,19 @@ type parts struct {
 	// Trees that are stored whole; nil for those that are not.
 	tree, pendingTree, joiningsTree []byte
 	pendingDiff                     []byte
+}
+
+// clear clears the secrets: what is restored has copies.
+func (p *parts) clear() {
+	if p.core != nil {
+		clear(p.core.State)
+	}
+	if p.pending != nil {
+		clear(p.pending.State.State)
+	}
+	if p.join != nil {
+		clear(p.join.State.State)
+	}
 }
 
 func (p *parts) read(tx store.Reader, name string) error {

@@ -438,6 +438,7 @@ func TestRemovedMember(t *testing.T) {
 			"Commit":        func() error { return errOf(c.g.Commit(group.CommitOptions{})) },
 			"GroupInfo":     func() error { return errOf(c.g.GroupInfo(group.InfoOptions{ExternalPub: true})) },
 			"Merge":         func() error { return c.g.Merge(pending) },
+			"Export":        func() error { return errOf(c.g.Export("label", nil, 16)) },
 			"Branch": func() error {
 				_, _, err := c.g.Branch(c.cfg, group.BranchOptions{Identity: c.identity(), KeyPackages: []*treekem.KeyPackage{kp}})
 				return err

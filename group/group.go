@@ -140,8 +140,11 @@ func (g *Group) OwnLeaf() mls.LeafIndex { return g.private.Leaf() }
 func (g *Group) EpochAuthenticator() []byte { return g.epoch.EpochAuthenticator() }
 
 // Export derives a secret of length bytes from the epoch, for use outside of
-// MLS (RFC 9420, Section 8.5).
+// MLS (RFC 9420, Section 8.5). The error is mls.ErrRemoved if we were removed.
 func (g *Group) Export(label string, context []byte, length int) (mls.Secret, error) {
+	if err := g.usable(); err != nil {
+		return mls.Secret{}, err
+	}
 	return g.epoch.Exporter(label, context, length)
 }
 
