@@ -100,6 +100,34 @@ func TestOutputIntoDirectoryNotReadable(t *testing.T) {
 	}
 }
 
+// TestReadOnlyCopy: a store that cannot be written can be looked into, and whoever wants more is told why not.
+func TestReadOnlyCopy(t *testing.T) {
+	dir, _, bob := pair(t)
+	as := asNobody(t, dir)
+	if err := os.Chmod(filepath.Join(bob, storeName), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(bob, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(bob, 0o700)
+	for _, tt := range []struct {
+		args []string
+		ok   bool
+		want string
+	}{
+		{[]string{"store", "check", "--dir", bob}, true, "in order"},
+		{[]string{"store", "dump", "--dir", bob}, true, "identity bob"},
+		{[]string{"group", "info", "--dir", bob}, false, "mls: hint: the file and its directory have to be writable"},
+	} {
+		cmd := child(t, tt.args...)
+		as(cmd)
+		if out, err := cmd.CombinedOutput(); (err == nil) != tt.ok || !strings.Contains(string(out), tt.want) {
+			t.Errorf("mls %s: %v\n%s", strings.Join(tt.args, " "), err, out)
+		}
+	}
+}
+
 // asNobody gives dir to a user without privileges, if we are one who has them, and lets commands run as that user.
 func asNobody(t *testing.T, dir string) func(*exec.Cmd) {
 	t.Helper()
