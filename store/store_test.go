@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/treekem/mls"
@@ -288,5 +289,28 @@ func TestFaulty(t *testing.T) {
 		if _, err := get(inner, "a"); (err == nil) != written {
 			t.Errorf("fault %d: then %v", fault, err)
 		}
+	}
+}
+
+// TestSealedScanGoesOn: a record that does not decrypt is named, and the others are read.
+func TestSealedScanGoesOn(t *testing.T) {
+	inner := store.NewMemory()
+	s := openSealed(t, inner, rawKey(1))
+	for _, key := range []string{"a", "b", "c"} {
+		put(t, s, key, key)
+	}
+	put(t, inner, "d/b", "no record")
+	var got []string
+	err := s.View(ctx, func(tx store.Reader) error {
+		for e, err := range tx.Scan(nil) {
+			if (string(e.Key) == "b") != errors.Is(err, store.ErrCorrupt) || err != nil && e.Value != nil {
+				t.Errorf("%q: %q, %v", e.Key, e.Value, err)
+			}
+			got = append(got, string(e.Key))
+		}
+		return nil
+	})
+	if want := []string{"a", "b", "c"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 }
