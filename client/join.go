@@ -308,6 +308,7 @@ func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInf
 	}
 	g, err := c.handle(made.ID())
 	if err != nil {
+		made.Destroy()
 		return nil, nil, err
 	}
 	out := g.outgoing(KindCommit, made.Epoch()-1, commit)
