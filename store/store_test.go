@@ -299,7 +299,7 @@ func TestSealedScanGoesOn(t *testing.T) {
 	for _, key := range []string{"a", "b", "c"} {
 		put(t, s, key, key)
 	}
-	put(t, inner, "d/b", "no record")
+	put(t, inner, "d/b", "\x01no record")
 	var got []string
 	err := s.View(ctx, func(tx store.Reader) error {
 		for e, err := range tx.Scan(nil) {
