@@ -1,8 +1,10 @@
 package mls
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"hash"
 )
 
@@ -74,6 +76,12 @@ func (h hashAlg) sum(dst, p []byte) []byte {
 	return append(dst, d[:]...)
 }
 
+// innerPad and outerPad are ipad and opad (RFC 2104, Section 2).
+var (
+	innerPad = [maxBlock]byte(bytes.Repeat([]byte{0x36}, maxBlock))
+	outerPad = [maxBlock]byte(bytes.Repeat([]byte{0x5c}, maxBlock))
+)
+
 // hmac appends HMAC(key, parts…) to dst.
 func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 	block := h.block()
@@ -87,9 +95,7 @@ func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 		in = make([]byte, block, block+n)
 	}
 	copy(in, key)
-	for i := range in {
-		in[i] ^= 0x36
-	}
+	subtle.XORBytes(in, in, innerPad[:])
 	for _, p := range parts {
 		in = append(in, p...)
 	}
@@ -99,9 +105,7 @@ func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 	var outer [maxBlock + maxHash]byte
 	out := outer[:block]
 	copy(out, key)
-	for i := range out {
-		out[i] ^= 0x5c
-	}
+	subtle.XORBytes(out, out, outerPad[:])
 	dst = h.sum(dst, append(out, digest...))
 	clear(in)
 	clear(outer[:])
