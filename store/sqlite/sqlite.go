@@ -147,6 +147,10 @@ func checkFile(ctx context.Context, path string) error {
 	switch {
 	case errors.As(err, &e) && e.Code()&0xff == codeNotADB, err == nil && id != applicationID:
 		return ErrNoStore
+	case errors.As(err, &e) && e.Code()&0xff == codeCorrupt:
+		// Without its log, a file looks damaged whose checkpoint a crash has
+		// interrupted. Opening it with the log tells.
+		return nil
 	}
 	return translate(err)
 }
