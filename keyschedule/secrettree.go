@@ -35,13 +35,11 @@ type treeNode struct {
 // two is rounded up to one. encryptionSecret is consumed and destroyed: the
 // tree starts out from its children (RFC 9420, Section 9.2).
 func NewSecretTree(s *mls.Suite, encryptionSecret mls.Secret, leaves uint32, b Bounds) *SecretTree {
-	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: treeDepth(leaves)}
+	t := &SecretTree{suite: s, bounds: b.orDefault(), depth: treeDepth(leaves), root: new(treeNode)}
 	if t.depth == 0 {
-		t.root = new(treeNode)
 		*t.root = t.leafNode(encryptionSecret)
 	} else {
-		t.root = new(treeNode)
-		*t.root = split(s, encryptionSecret)
+		*t.root = t.split(encryptionSecret)
 	}
 	encryptionSecret.Destroy()
 	return t
@@ -76,7 +74,7 @@ func (t *SecretTree) own(leaf mls.LeafIndex, kind RatchetKind) (*ratchet, error)
 	}
 	n, level := t.find(leaf)
 	if n.ratchets == nil {
-		n.become(t.grow(n.secret, level, leaf))
+		n.become(t.settle(n.secret, leaf, t.descend(n.secret, level, leaf)))
 		n, _ = t.find(leaf)
 	}
 	return &n.ratchets[kind], nil
@@ -126,14 +124,14 @@ func (t *SecretTree) Open(leaf mls.LeafIndex, kind RatchetKind, generation uint3
 	if err := t.bounds.check(0, generation); err != nil {
 		return err // before the way to the leaf costs anything
 	}
-	// A forged message must leave no trace, so the nodes on the way to the
-	// leaf grow aside and take n's place only if the message opens.
-	grown := t.grow(n.secret, level, leaf)
-	if err := grown.at(leaf, level).ratchets[kind].open(t.suite, t.bounds, generation, open); err != nil {
-		grown.each((*treeNode).destroy)
+	// A forged message must leave no trace, so the way to the leaf is laid
+	// aside, and takes n's place only if the message opens.
+	w := t.descend(n.secret, level, leaf)
+	if err := w.leaf.ratchets[kind].open(t.suite, t.bounds, generation, open); err != nil {
+		w.destroy()
 		return err
 	}
-	n.become(grown)
+	n.become(t.settle(n.secret, leaf, w))
 	return nil
 }
 
@@ -151,11 +149,11 @@ func (t *SecretTree) Generation(leaf mls.LeafIndex, kind RatchetKind) uint32 {
 	return uint32(min(n.ratchets[kind].next, generations-1))
 }
 
-// DropHandshakes destroys the handshake ratchets and what is reserved, for an epoch that is over: a
-// proposal or a commit that comes late is of no use, while application messages
-// are (RFC 9420, Section 15.3). Asking for a handshake key is then
-// mls.ErrKeyConsumed. Handshake secrets of senders who were not heard yet go as
-// the node above them does, at the first application message.
+// DropHandshakes destroys the handshake ratchets and what is reserved, for an
+// epoch that is over: a proposal or a commit that comes late is of no use, while
+// application messages are (RFC 9420, Section 15.3). Asking for a handshake key
+// is then mls.ErrKeyConsumed. Handshake secrets of senders who were not heard yet
+// go as the node above them does, at the first application message.
 func (t *SecretTree) DropHandshakes() {
 	t.applicationOnly = true
 	t.root.each(func(n *treeNode) {
@@ -207,21 +205,22 @@ func (n *treeNode) child(leaf mls.LeafIndex, level uint8) *treeNode {
 	return n.right
 }
 
-// at returns the node of leaf below n, which is at the given level.
-func (n *treeNode) at(leaf mls.LeafIndex, level uint8) *treeNode {
-	for level > 0 {
-		level--
-		n = n.child(leaf, level)
+// split returns a node with the children that secret gives (RFC 9420, Section 9).
+func (t *SecretTree) split(secret mls.Secret) treeNode {
+	kids := new([2]treeNode)
+	for side := range kids {
+		kids[side].secret = t.childSecret(secret, side)
 	}
-	return n
+	return treeNode{left: &kids[0], right: &kids[1]}
 }
 
-// split returns a node with the children that secret gives (RFC 9420, Section 9).
-func split(s *mls.Suite, secret mls.Secret) treeNode {
-	kids := new([2]treeNode)
-	kids[0].secret = s.ExpandWithLabel(secret, labelTree, contextLeft, s.HashSize())
-	kids[1].secret = s.ExpandWithLabel(secret, labelTree, contextRight, s.HashSize())
-	return treeNode{left: &kids[0], right: &kids[1]}
+// childSecret returns the secret of the left child, 0, or of the right one, 1.
+func (t *SecretTree) childSecret(secret mls.Secret, side int) mls.Secret {
+	context := contextLeft
+	if side == 1 {
+		context = contextRight
+	}
+	return t.suite.ExpandWithLabel(secret, labelTree, context, t.suite.HashSize())
 }
 
 var contextLeft, contextRight = []byte("left"), []byte("right")
@@ -239,21 +238,59 @@ func (t *SecretTree) leafNode(secret mls.Secret) treeNode {
 	return treeNode{ratchets: ratchets}
 }
 
-// grow returns what the node with that secret, at that level, becomes when leaf
-// is reached. It leaves secret alone and shares nothing with it.
-func (t *SecretTree) grow(secret mls.Secret, level uint8, leaf mls.LeafIndex) treeNode {
-	if level == 0 {
-		return t.leafNode(secret)
+// A way leads from a node that was not reached yet down to a leaf. The children
+// beside it are not derived: that would be half of the work, and is for nothing
+// if the message turns out to be forged, or is a commit, whose key is consumed
+// when it is merged.
+type way struct {
+	secrets []mls.Secret // of the nodes below, the leaf's last
+	leaf    treeNode
+}
+
+// descend lays the way from the node with that secret, at that level, to leaf. It
+// leaves secret alone.
+func (t *SecretTree) descend(secret mls.Secret, level uint8, leaf mls.LeafIndex) way {
+	w := way{secrets: make([]mls.Secret, level)}
+	for k := range w.secrets {
+		secret = t.childSecret(secret, w.side(k, leaf))
+		w.secrets[k] = secret
 	}
-	top := split(t.suite, secret)
+	w.leaf = t.leafNode(secret)
+	return w
+}
+
+// side tells on which side step k goes on to leaf.
+func (w *way) side(k int, leaf mls.LeafIndex) int {
+	return int(leaf >> (len(w.secrets) - 1 - k) & 1)
+}
+
+// settle returns what the node with that secret becomes when w is taken. It
+// consumes w, and leaves secret alone.
+func (t *SecretTree) settle(secret mls.Secret, leaf mls.LeafIndex, w way) treeNode {
+	var top treeNode
 	n := &top
-	for level--; level > 0; level-- {
-		n = n.child(leaf, level)
-		n.become(split(t.suite, n.secret))
+	for k, next := range w.secrets {
+		side, kids := w.side(k, leaf), new([2]treeNode)
+		kids[1-side].secret = t.childSecret(secret, 1-side)
+		if k > 0 {
+			secret.Destroy()
+		}
+		n.left, n.right = &kids[0], &kids[1]
+		n, secret = &kids[side], next
 	}
-	n = n.child(leaf, 0)
-	n.become(t.leafNode(n.secret))
+	if len(w.secrets) > 0 {
+		secret.Destroy()
+	}
+	*n = w.leaf
 	return top
+}
+
+// destroy clears the way.
+func (w *way) destroy() {
+	for k := range w.secrets {
+		w.secrets[k].Destroy()
+	}
+	w.leaf.destroy()
 }
 
 // become puts the next state of n in the place of the one it has, whose secret
