@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/testkit"
 	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
@@ -113,11 +113,7 @@ func TestSmallInputAllocation(t *testing.T) {
 	for name := range decoders() {
 		for _, in := range inputs {
 			d := decoders()[name]
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_ = wire.Unmarshal(in, d)
-			runtime.ReadMemStats(&after)
-			if n := after.TotalAlloc - before.TotalAlloc; n > limit {
+			if n := testkit.AllocatedBy(limit, func() { _ = wire.Unmarshal(in, d) }); n > limit {
 				t.Errorf("%s: %d bytes allocated for input %x", name, n, in)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/testkit"
 )
 
 // TestMemoryPerMember: a full tree keeps at most 700 bytes for each member with
@@ -39,13 +40,13 @@ func TestCommitAllocation(t *testing.T) {
 		u := must[*UpdatePath](t)(path.Seal(nil, nil))
 		p := keys.Private(mls.LeafIndex(n - 1))
 		kp, _ := newKeyPackage(t, s, "new")
-		process = allocatedBy(func() {
+		process = testkit.AllocatedBy(0, func() {
 			after := must[*Tree](t)(tree.MergePath(0, u, testGroupID, nil))
 			if _, _, err := p.Open(after, 0, u, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		})
-		edit = allocatedBy(func() {
+		edit = testkit.AllocatedBy(0, func() {
 			e := tree.Edit()
 			if err := e.Remove(mls.LeafIndex(n / 3)); err != nil {
 				t.Fatal(err)

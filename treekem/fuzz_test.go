@@ -26,11 +26,12 @@ func decodeFuzz[T any, P interface {
 	t.Helper()
 	var v P
 	var err error
-	n := allocatedBy(func() {
+	limit := uint64(allocPerByte*len(in) + allocBase)
+	n := testkit.AllocatedBy(limit, func() {
 		v = new(T)
 		err = wire.Unmarshal(in, v)
 	})
-	if n > uint64(allocPerByte*len(in)+allocBase) {
+	if n > limit {
 		t.Fatalf("decoding %d bytes allocates %d", len(in), n)
 	}
 	if err != nil {
@@ -224,8 +225,9 @@ func FuzzParseTree(f *testing.F) {
 			s := mustSuite(t, id)
 			var tree *Tree
 			var err error
-			n := allocatedBy(func() { tree, err = ParseTree(s, in, 1<<16) })
-			if n > uint64(allocPerByte*len(in)+4*allocBase) {
+			limit := uint64(allocPerByte*len(in) + 4*allocBase)
+			n := testkit.AllocatedBy(limit, func() { tree, err = ParseTree(s, in, 1<<16) })
+			if n > limit {
 				t.Fatalf("parsing %d bytes allocates %d", len(in), n)
 			}
 			if err != nil {

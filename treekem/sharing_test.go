@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/internal/parallel"
+	"github.com/treekem/mls/internal/testkit"
 )
 
 // builtGroup makes a full tree in one go.
@@ -177,25 +179,23 @@ func TestFlappingAtTheBoundary(t *testing.T) {
 	cost := func(n int) (first, again uint64) {
 		tree, _, _ := builtGroup(t, s, n)
 		kp, _ := newKeyPackage(t, s, "new")
-		flap := func() uint64 {
-			return allocatedBy(func() {
-				e := tree.Edit()
-				i := must[mls.LeafIndex](t)(e.Add(&kp.LeafNode))
-				wide := must[*Tree](t)(e.Done())
-				if int(i) != n || int(wide.Width()) != 2*n {
-					t.Fatalf("added at %d, width %d", i, wide.Width())
-				}
-				e = wide.Edit()
-				if err := e.Remove(i); err != nil {
-					t.Fatal(err)
-				}
-				tree = must[*Tree](t)(e.Done())
-				if int(tree.Width()) != n {
-					t.Fatalf("width %d after the remove", tree.Width())
-				}
-			})
+		flap := func() {
+			e := tree.Edit()
+			i := must[mls.LeafIndex](t)(e.Add(&kp.LeafNode))
+			wide := must[*Tree](t)(e.Done())
+			if int(i) != n || int(wide.Width()) != 2*n {
+				t.Fatalf("added at %d, width %d", i, wide.Width())
+			}
+			e = wide.Edit()
+			if err := e.Remove(i); err != nil {
+				t.Fatal(err)
+			}
+			tree = must[*Tree](t)(e.Done())
+			if int(tree.Width()) != n {
+				t.Fatalf("width %d after the remove", tree.Width())
+			}
 		}
-		first, again = flap(), flap()
+		first, again = testkit.AllocatedBy(math.MaxUint64-1, flap), testkit.AllocatedBy(0, flap)
 		checkTree(t, tree)
 		return first, again
 	}
@@ -205,15 +205,6 @@ func TestFlappingAtTheBoundary(t *testing.T) {
 	if large > 3*small || large > firstLarge/4 {
 		t.Errorf("the second time allocates %d bytes at 8192 members, %d at 256", large, small)
 	}
-}
-
-// allocatedBy returns how many bytes f allocates.
-func allocatedBy(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
 }
 
 // TestSteadyMemory: a tree that is edited for long, while old versions are

@@ -116,3 +116,20 @@ func TestHex(t *testing.T) {
 		t.Errorf("encoded %s, %v", p, err)
 	}
 }
+
+func TestAllocatedBy(t *testing.T) {
+	var keep []byte
+	if n := AllocatedBy(0, func() { keep = make([]byte, 1<<16) }); n < 1<<16 || n > 1<<17 {
+		t.Errorf("64 KiB: %d bytes", n)
+	}
+	runs := 0
+	first := func() {
+		if runs++; runs == 1 {
+			keep = make([]byte, 1<<16)
+		}
+	}
+	if n := AllocatedBy(1<<15, first); n > 1<<15 || runs != 2 {
+		t.Errorf("the least of the runs: %d bytes, %d runs", n, runs)
+	}
+	runtime.KeepAlive(keep)
+}

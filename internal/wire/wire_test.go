@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/treekem/mls/internal/testkit"
 )
 
 func TestVarintBoundaries(t *testing.T) {
@@ -84,14 +85,8 @@ var getters = map[string]func(*Reader){
 func TestFourBytesOfInputAllocateNoGigabyte(t *testing.T) {
 	p := []byte{0xbf, 0xff, 0xff, 0xff}
 	for name, read := range getters {
-		const runs = 100
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range runs {
-			read(NewReader(p))
-		}
-		runtime.ReadMemStats(&after)
-		if got := (after.TotalAlloc - before.TotalAlloc) / runs; got > 1024 { // the error
+		const limit = 1024 // the error
+		if got := testkit.AllocatedBy(limit, func() { read(NewReader(p)) }); got > limit {
 			t.Errorf("%s allocates %d bytes", name, got)
 		}
 	}
