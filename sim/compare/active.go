@@ -114,31 +114,34 @@ func forge(s *scene) (Outcome, error) {
 	}
 	text := s.text(0)
 	packets, err := s.devices[5].Forge(0, text)
-	o := Outcome{Tried: 1, Verdict: Safe}
-	if err == nil {
-		var list []inFlight
-		for i := range packets {
-			packets[i].From = 0 // the network says so too, but for a connection's owner
-		}
+	if err != nil {
+		return Outcome{}, err // an attack that is not made is not withstood
+	}
+	for i := range packets {
+		// The network says so too, but for a connection's owner.
+		packets[i].From = 0
 		if s.env.Server != nil {
-			for i := range packets {
-				packets[i].From = 5
-			}
-		}
-		if list, err = s.take(packets); err == nil {
-			for _, x := range s.pass(list, watcher) {
-				if bytes.Equal(x.text, text) && x.from == 0 {
-					o.Recovered, o.Sample, o.Verdict = 1, string(text), Broken
-				}
-			}
+			packets[i].From = 5
 		}
 	}
-	if o.Verdict == Broken {
+	o := Outcome{Tried: 1, Verdict: Safe}
+	list, err := s.take(packets)
+	refused := err != nil
+	for _, x := range s.pass(list, watcher) {
+		refused = refused || x.refused != nil
+		if bytes.Equal(x.text, text) && x.from == 0 {
+			o.Recovered, o.Sample, o.Verdict = 1, string(text), Broken
+		}
+	}
+	switch {
+	case o.Verdict == Broken:
 		o.Sentence = fmt.Sprintf("Member 5 wrote “%s”, and it was shown as member 0's.", text)
-		return o, nil
+	case refused:
+		o.Noticed = "refused"
+		o.Sentence = "Member 5's best attempt to write as member 0 was refused."
+	default:
+		return Outcome{}, errors.New("compare: a forged message was neither shown nor refused")
 	}
-	o.Noticed = "refused"
-	o.Sentence = "Member 5's best attempt to write as member 0 was refused."
 	return o, nil
 }
 

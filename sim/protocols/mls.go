@@ -373,7 +373,7 @@ func (d *mlsDevice) Forge(as ID, text []byte) ([]Packet, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := (&framing.Message{Private: private}).Bytes()
+	body, err := (&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatPrivateMessage, Private: private}).Bytes()
 	return []Packet{{as, d.others(), Message, body}}, err
 }
 

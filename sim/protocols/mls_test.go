@@ -1,8 +1,10 @@
 package protocols
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
 )
 
@@ -45,6 +47,33 @@ func TestMLSCounts(t *testing.T) {
 		}
 		if err := p.deliver(packets); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// TestMLSForgery: what a member forges is a message that all can decrypt, and
+// read where it names its true sender. Only the signature gives it away.
+func TestMLSForgery(t *testing.T) {
+	p := newParty(t, mlsPrivateDesign(), 4)
+	begin, err := p.devices[0].Create([]ID{0, 1, 2, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.deliver(begin); err != nil {
+		t.Fatal(err)
+	}
+	for as, want := range map[ID]error{2: nil, 0: mls.ErrAuth} {
+		packets, err := p.devices[2].Forge(as, []byte("text"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets[0].From = as
+		e, err := p.devices[1].Receive(packets[0])
+		if !errors.Is(err, want) {
+			t.Errorf("member 2 writes as %d: %v, want %v", as, err, want)
+		}
+		if want == nil && (e.From != 2 || string(e.Text) != "text") {
+			t.Errorf("member 2's own message: %q of %d", e.Text, e.From)
 		}
 	}
 }
