@@ -386,22 +386,23 @@ func (t *tx) batch(f func(store.Writer) error) error {
 	return t.saveTotal()
 }
 
-// transact runs f in a transaction of SQLite.
+// transact runs f in a transaction of SQLite. Its begin and end are not to be
+// interrupted: whether they have happened would not be known.
 func (d *DB) transact(ctx context.Context, f func() error) error {
-	if err := d.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	always := context.WithoutCancel(ctx)
+	if err := d.exec(always, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	done := false
 	defer func() {
 		if !done { // also when f panics
-			_, _ = d.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // fails if SQLite has done it
+			_, _ = d.conn.ExecContext(always, "ROLLBACK") // fails if SQLite has done it
 		}
 	}()
 	if err := f(); err != nil {
 		return err
 	}
-	// Not to be interrupted: whether it was written would not be known.
-	err := d.exec(context.WithoutCancel(ctx), "COMMIT")
+	err := d.exec(always, "COMMIT")
 	done = err == nil
 	return err
 }
