@@ -6,8 +6,10 @@ import (
 	"database/sql"
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -37,10 +39,20 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ROOT", root)
 			e.Setenv("MLS_DIR", "") // whatever the caller's says
 			e.Setenv(codePointsEnv, "")
-			return nil
+			return setPort(e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"flip": flip, "mode": mode, "damage": damage, "foreign": foreign},
 	})
+}
+
+// setPort gives a script the number of a port that nobody listens on.
+func setPort(e *testscript.Env) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	e.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	return l.Close()
 }
 
 // flip changes a bit in the middle of a file: "flip FILE" or "flip FILE NEW".
