@@ -155,6 +155,9 @@ func asNobody(t *testing.T, dir string) func(*exec.Cmd) {
 	err = filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(path, nobody, nobody))
 	})
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {
+		t.Skipf("SKIPPED: root may not be somebody else here: %v", err) // in a container of few users
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
