@@ -86,6 +86,16 @@ func (a *app) withGroupOptions(f *groupFlags, opt homeOptions, use func(context.
 	})
 }
 
+// withJoined is withGroup for what only a member can do.
+func (a *app) withJoined(f *groupFlags, use func(context.Context, *held) error) error {
+	return a.withGroup(f, func(ctx context.Context, g *held) error {
+		if err := g.joined(); err != nil {
+			return err
+		}
+		return use(ctx, g)
+	})
+}
+
 // confirm asks on the terminal. Without a terminal only --yes says yes.
 func (a *app) confirm(f *groupFlags, question string) error {
 	if f.yes {

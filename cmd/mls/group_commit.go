@@ -307,10 +307,7 @@ func (a *app) propose(f *groupFlags, out string, make func(context.Context, *hel
 	if err := a.checkOutput(out); err != nil {
 		return err
 	}
-	return a.withGroup(f, func(ctx context.Context, g *held) error {
-		if err := g.joined(); err != nil {
-			return err
-		}
+	return a.withJoined(f, func(ctx context.Context, g *held) error {
 		made, err := make(ctx, g)
 		if err != nil {
 			return err

@@ -26,8 +26,8 @@ members see and use as its name; without one it is random.`,
 		if len(args) > 0 {
 			id = args[0]
 		}
-		if id == "" || !printable(id) {
-			return usagef(cmd, "the identifier is empty or not printable text")
+		if err := checkGroupID(cmd, id); err != nil {
+			return err
 		}
 		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
 			_, err := h.CreateGroup(ctx, h.id, client.GroupOptions{GroupID: []byte(id)})
@@ -41,6 +41,14 @@ members see and use as its name; without one it is random.`,
 			return nil
 		})
 	})
+}
+
+// checkGroupID refuses an identifier that could not be shown or named.
+func checkGroupID(cmd *cobra.Command, id string) error {
+	if id == "" || !printable(id) {
+		return usagef(cmd, "the identifier is empty or not printable text")
+	}
+	return nil
 }
 
 func randomID() string {

@@ -68,10 +68,7 @@ func (a *app) export(f *groupFlags, out string, make func(context.Context, *held
 	if err := a.checkOutput(out); err != nil {
 		return err
 	}
-	return a.withGroup(f, func(ctx context.Context, g *held) error {
-		if err := g.joined(); err != nil {
-			return err
-		}
+	return a.withJoined(f, func(ctx context.Context, g *held) error {
 		data, err := make(ctx, g)
 		if err != nil {
 			return err
@@ -80,12 +77,9 @@ func (a *app) export(f *groupFlags, out string, make func(context.Context, *held
 	})
 }
 
-// print prints what make takes from the group, in hex.
-func (a *app) print(f *groupFlags, make func(*group.Group) ([]byte, error)) error {
-	return a.withGroup(f, func(ctx context.Context, g *held) error {
-		if err := g.joined(); err != nil {
-			return err
-		}
+// printHex prints what make takes from the group, in hex.
+func (a *app) printHex(f *groupFlags, make func(*group.Group) ([]byte, error)) error {
+	return a.withJoined(f, func(ctx context.Context, g *held) error {
 		return g.View(ctx, func(g *group.Group) error {
 			data, err := make(g)
 			if err != nil {
@@ -116,7 +110,7 @@ get the same secret; nobody else does.`,
 		if length < 1 || length > 255*32 {
 			return usagef(cmd, "--length must be from 1 to %d", 255*32)
 		}
-		return a.print(f, func(g *group.Group) ([]byte, error) {
+		return a.printHex(f, func(g *group.Group) ([]byte, error) {
 			secret, err := g.Export(args[0], []byte(context), length)
 			return secret.UnsafeBytes(), err
 		})
@@ -132,7 +126,7 @@ members who see the same value share the same group, members and keys.`,
 		Example: `  mls group export authenticator`,
 	}
 	return verb(cmd, func([]string) error {
-		return a.print(f, func(g *group.Group) ([]byte, error) {
+		return a.printHex(f, func(g *group.Group) ([]byte, error) {
 			if !g.Active() {
 				return nil, mls.ErrRemoved
 			}

@@ -47,10 +47,7 @@ state is written before the message: the same key is never used twice.`,
 				return err
 			}
 		}
-		return a.withGroup(f, func(ctx context.Context, g *held) error {
-			if err := g.joined(); err != nil {
-				return err
-			}
+		return a.withJoined(f, func(ctx context.Context, g *held) error {
 			message, err := g.Send(ctx, data, []byte(aad))
 			if err != nil {
 				return err

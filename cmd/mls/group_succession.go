@@ -31,8 +31,8 @@ changes), and one of them says "mls group continue" with those of all others.`,
 	c.define(cmd, false)
 	cmd.Flags().StringVar(&suiteName, "suite", "", "cipher `suite` of the group to come, by number or name; the same if not given")
 	return verb(cmd, func(args []string) error {
-		if args[0] == "" || !printable(args[0]) {
-			return usagef(cmd, "the identifier is empty or not printable text")
+		if err := checkGroupID(cmd, args[0]); err != nil {
+			return err
 		}
 		var suite *mls.Suite
 		if suiteName != "" {
@@ -103,8 +103,8 @@ can tell that it was made by a member of the group. That goes on as before.`,
 	}
 	welcomeFlag(cmd, &welcome)
 	return verb(cmd, func(args []string) error {
-		if args[0] == "" || !printable(args[0]) {
-			return usagef(cmd, "the identifier is empty or not printable text")
+		if err := checkGroupID(cmd, args[0]); err != nil {
+			return err
 		}
 		return a.succeed(cmd, f, args[1:], welcome, func(ctx context.Context, g *held, kps []*treekem.KeyPackage) (*client.Group, *client.Outgoing, error) {
 			return g.Branch(ctx, client.SuccessionOptions{GroupID: []byte(args[0]), KeyPackages: kps})
@@ -135,10 +135,7 @@ func (a *app) succeed(cmd *cobra.Command, f *groupFlags, names []string, welcome
 		}
 		kps = append(kps, kp)
 	}
-	return a.withGroup(f, func(ctx context.Context, g *held) error {
-		if err := g.joined(); err != nil {
-			return err
-		}
+	return a.withJoined(f, func(ctx context.Context, g *held) error {
 		made, out, err := make(ctx, g, kps)
 		if errors.Is(err, client.ErrGroupExists) {
 			return hinted(`"mls group info" shows it`, "there is a group of that identifier in %s already", g.home.dir)
