@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,13 +88,13 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 			return err
 		}
 		if out.report != "" {
-			if !cmd.Flags().Changed("members") {
-				members = reportSizes
+			if !cmd.Flags().Changed("members") { // set, as the page is to show it
+				cmd.Flags().Set("members", reportSizes)
 			}
 			if !cmd.Flags().Changed("time") {
 				cfg.Time = bench.ReportTime
 			}
-			out.command = "mls bench --report " + shownPath(out.report) + " --members " + members
+			out.command = shownCommand(cmd)
 		}
 		if cfg.Members, err = parseBenchSizes(members); err != nil {
 			return usagef(cmd, "--members: %v", err)
@@ -132,29 +130,32 @@ func (a *app) benchSuites(cmd *cobra.Command, cfg bench.Config, members string, 
 			return usagef(cmd, "--report: %s has no place for the table", out.report)
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	show := a.newProgress()
 	cfg.Progress = show.update
 	results, err := bench.RunSuites(ctx, cfg, mls.Suites())
 	show.done()
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
-	}
+	err = interrupted(err)
 	if err == nil && page != nil {
 		if page, err = bench.ReplaceSuites(page, results, shownCommand(cmd)); err == nil {
 			err = os.WriteFile(out.report, page, 0o644)
 		}
 	}
-	if out.json {
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return errors.Join(err, e.Encode(results))
+	return errors.Join(err, printResults(a, results, out.json, bench.WriteSuites))
+}
+
+// printResults prints results, those from before an error too.
+func printResults[R any](a *app, results []R, json bool, table func(io.Writer, []R) error) error {
+	switch {
+	case json && results == nil:
+		return a.printJSON([]R{})
+	case json:
+		return a.printJSON(results)
+	case len(results) == 0:
+		return nil
 	}
-	if len(results) > 0 {
-		err = errors.Join(err, bench.WriteSuites(a.stdout, results))
-	}
-	return err
+	return table(a.stdout, results)
 }
 
 // shownPath is a file's name as a page may show it: without where on a machine it is.
@@ -230,31 +231,18 @@ type benchOutput struct {
 }
 
 func (a *app) bench(cfg bench.Config, out benchOutput) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	configs := []bench.Config{cfg}
 	if out.report != "" {
 		configs = bench.ReportConfigs(cfg)
 	}
 	results, err := a.runBench(ctx, configs)
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
-	}
+	err = interrupted(err)
 	if err == nil {
 		err = out.write(cfg, results)
 	}
-	if out.json {
-		if results == nil {
-			results = []bench.Result{}
-		}
-		e := json.NewEncoder(a.stdout)
-		e.SetIndent("", "  ")
-		return errors.Join(err, e.Encode(results))
-	}
-	if len(results) > 0 {
-		err = errors.Join(err, bench.WriteTable(a.stdout, results))
-	}
-	return err
+	return errors.Join(err, printResults(a, results, out.json, bench.WriteTable))
 }
 
 // runBench runs measurements one after the other, under one progress bar.

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -206,7 +203,7 @@ func sweepSizes(text string) ([]int, error) {
 
 // compare runs the comparison and prints what it found.
 func (a *app) compare(cfg compare.Config, f *compareFlags) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	show := a.newProgress()
 	cfg.Progress = show.update
@@ -215,16 +212,13 @@ func (a *app) compare(cfg compare.Config, f *compareFlags) error {
 		err = a.comparePage(ctx, report, f, cfg.Progress)
 	}
 	show.done()
-	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
-	}
 	if err == nil && f.report != "" {
 		err = writeFileWith(f.report, func(w io.Writer) error { return report.WriteMarkdown(w, f.command) })
 	}
 	if err != nil {
-		return err
+		return interrupted(err)
 	}
-	return printComparison(a.stdout, report, f)
+	return a.printReport(report, f.csv, f.json)
 }
 
 // comparePage adds what only the page shows and writes it.
@@ -246,7 +240,7 @@ func (a *app) comparePage(ctx context.Context, r *compare.Report, f *compareFlag
 
 // compareTree measures the tree and prints what it found.
 func (a *app) compareTree(f *compareFlags) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	show := a.newProgress()
 	cfg := compare.TreeConfig{Large: min(f.treeMax, 1024), Paper: f.paper, Seed: f.seed, Progress: show.update}
@@ -256,29 +250,11 @@ func (a *app) compareTree(f *compareFlags) error {
 	cfg.Sizes = append(cfg.Sizes, f.treeMax)
 	report, err := compare.RunTree(ctx, cfg)
 	show.done()
-	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
-	}
 	if err == nil && f.report != "" {
 		err = writeFileWith(f.report, func(w io.Writer) error { return report.WriteMarkdown(w, f.command) })
 	}
-	switch {
-	case err != nil:
-		return err
-	case f.csv:
-		return report.WriteCSV(a.stdout)
-	case f.json:
-		return report.WriteJSON(a.stdout)
+	if err != nil {
+		return interrupted(err)
 	}
-	return report.WriteTable(a.stdout)
-}
-
-func printComparison(w io.Writer, r *compare.Report, f *compareFlags) error {
-	switch {
-	case f.csv:
-		return r.WriteCSV(w)
-	case f.json:
-		return r.WriteJSON(w)
-	}
-	return r.WriteTable(w)
+	return a.printReport(report, f.csv, f.json)
 }

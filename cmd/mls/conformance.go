@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 
 	"github.com/spf13/cobra"
 
@@ -40,17 +36,15 @@ as nowhere else. The exit code is 1 if any case fails or a file is missing.`,
 		opt.AcceptExpired = true
 		show := a.newProgress()
 		opt.Progress = func(p conformance.Progress) { show.update(p.File, p.Done, p.Cases) }
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := untilStopped()
 		defer stop()
 		report, err := conformance.Run(ctx, opt)
 		show.done()
 		if err != nil {
-			return err
+			return interrupted(err)
 		}
 		if asJSON {
-			e := json.NewEncoder(a.stdout)
-			e.SetIndent("", "  ")
-			err = e.Encode(report)
+			err = a.printJSON(report)
 		} else {
 			err = report.WriteTable(a.stdout)
 		}
@@ -82,7 +76,7 @@ that are there already are kept.`,
 			}
 			fmt.Fprintf(a.stderr, "%s: %s, %d bytes\n", f.Name, what, f.Bytes)
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := untilStopped()
 		defer stop()
 		return conformance.Fetch(ctx, args[0], opt)
 	})
@@ -114,8 +108,8 @@ implementations to run. Existing files of these names are replaced.`,
 			opt.Suites = mls.Suites()
 		}
 		opt.Progress = func(file string) { fmt.Fprintln(a.stderr, file) }
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := untilStopped()
 		defer stop()
-		return conformance.Generate(ctx, args[0], opt)
+		return interrupted(conformance.Generate(ctx, args[0], opt))
 	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -58,9 +57,7 @@ The exit code is 0 when there is an explanation, whatever it says.`,
 			return err
 		}
 		if asJSON {
-			enc := json.NewEncoder(a.stdout)
-			enc.SetIndent("", "  ")
-			return enc.Encode(e)
+			return a.printJSON(e)
 		}
 		return e.writeText(a.stdout)
 	})

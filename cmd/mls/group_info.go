@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -52,9 +51,7 @@ func (a *app) groupInfoCommand(f *groupFlags) *cobra.Command {
 		return a.withGroup(f, func(ctx context.Context, g *held) error {
 			return g.show(ctx, func(s shown) error {
 				if asJSON {
-					e := json.NewEncoder(a.stdout)
-					e.SetIndent("", "  ")
-					return e.Encode(s.summary())
+					return a.printJSON(s.summary())
 				}
 				s.describe(a.stdout)
 				if drawTree {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -62,9 +61,7 @@ Kinds for --as:
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		if asJSON {
-			e := json.NewEncoder(a.stdout)
-			e.SetIndent("", "  ")
-			return e.Encode(o)
+			return a.printJSON(o)
 		}
 		return o.writeText(a.stdout)
 	})

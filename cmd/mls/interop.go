@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -28,11 +25,6 @@ of its own, with scenarios in the binary, and matrix makes a page of its reports
 	cmd.AddCommand(a.interopServeCommand(), a.interopRunCommand(), a.interopMatrixCommand())
 	needSubcommand(cmd)
 	return cmd
-}
-
-// untilStopped is a context that ends when somebody wants the process to end.
-func untilStopped() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
 func (a *app) interopServeCommand() *cobra.Command {
@@ -133,7 +125,7 @@ func (a *app) runInterop(cmd *cobra.Command, f *interopFlags) error {
 	ctx, stop := untilStopped()
 	defer stop()
 	report, err := interop.Run(ctx, f.opt)
-	if report == nil {
+	if err = interrupted(err); report == nil {
 		return err
 	}
 	write := report.WriteText

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,6 +127,34 @@ func TestReadOnlyCopy(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); (err == nil) != tt.ok || !strings.Contains(string(out), tt.want) {
 			t.Errorf("mls %s: %v\n%s", strings.Join(tt.args, " "), err, out)
 		}
+	}
+}
+
+// TestInterrupted: long work that is interrupted says so, and nothing of how it was told.
+func TestInterrupted(t *testing.T) {
+	cmd := child(t, "conformance", "generate", t.TempDir())
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	said := bufio.NewReader(stderr)
+	if _, err := said.ReadString('\n'); err != nil { // the name of a file: it is at work
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.HasSuffix(string(rest), "mls: interrupted\n") {
+		t.Errorf("%v, want exit code %d\n%s", err, exitFailed, rest)
 	}
 }
 

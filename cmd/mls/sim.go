@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 
@@ -151,7 +149,7 @@ func parseSize(text string) (int, error) {
 
 // simulate runs the simulation and prints what it found, also when it failed on the way.
 func (a *app) simulate(cfg sim.Config, f *simFlags) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	show := a.newProgress()
 	cfg.Progress = func(p sim.Progress) {
@@ -160,20 +158,10 @@ func (a *app) simulate(cfg sim.Config, f *simFlags) error {
 	report, err := sim.Run(ctx, cfg)
 	show.done()
 	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted")
+		return interrupted(err)
 	}
 	if report != nil {
-		err = errors.Join(err, a.printSim(report, f))
+		err = errors.Join(err, a.printReport(report, f.csv, f.json))
 	}
 	return err
-}
-
-func (a *app) printSim(r *sim.Report, f *simFlags) error {
-	switch {
-	case f.csv:
-		return r.WriteCSV(a.stdout)
-	case f.json:
-		return r.WriteJSON(a.stdout)
-	}
-	return r.WriteTable(a.stdout)
 }
