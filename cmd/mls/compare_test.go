@@ -48,13 +48,6 @@ func TestCompare(t *testing.T) {
 	if err != nil || !json.Valid([]byte(out)) {
 		t.Errorf("JSON: %v\n%s", err, out)
 	}
-	out, err = compareOnce("--tree", "--tree-max", "16", "--tree-paper", "3", "--csv", "--report", tables)
-	if err != nil || !strings.HasPrefix(out, "part,history,") || !strings.Contains(out, "healing") {
-		t.Errorf("tree: %v\n%s", err, out)
-	}
-	if b, err := os.ReadFile(tables); err != nil || !strings.Contains(string(b), "## What keeps a group logarithmic") {
-		t.Errorf("the tree's page: %v\n%s", err, b)
-	}
 }
 
 func TestCompareUsage(t *testing.T) {

@@ -77,6 +77,11 @@ func TestReport(t *testing.T) {
 		t.Errorf("JSON lacks something: %d designs", len(back.Designs))
 	}
 	checkPage(t, page.String())
+
+	var tree bytes.Buffer
+	if err := r.Tree.WriteCSV(&tree); err != nil || !strings.HasPrefix(tree.String(), "part,history,") || !strings.Contains(tree.String(), "\nhealing,") {
+		t.Errorf("CSV of the tree: %v\n%s", err, &tree)
+	}
 }
 
 // checkPage holds that a page needs no network and that its drawings are
