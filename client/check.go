@@ -115,7 +115,7 @@ func (k *checker) head(e store.Entry) error {
 }
 
 func (k *checker) outbox(e store.Entry) error {
-	o, err := outgoing(e)
+	o, err := outgoing(e, nil)
 	switch {
 	case err != nil:
 		return err
@@ -146,7 +146,7 @@ func (k *checker) part(e store.Entry) error {
 	case part == partJoin, part == partJoinTree:
 		ok = head.Joining
 	case strings.HasPrefix(part, partHeld):
-		h := readHeld(e, head.Group)
+		h := readHeld(e, nil, head.Group)
 		k.held[name]++
 		k.bytes[name] += uint64(len(h.message))
 		return h.bad
@@ -323,7 +323,7 @@ func describe(e store.Entry) (string, error) {
 		err := decode(e.Value, &r)
 		return fmt.Sprintf("used Welcome of group %x", r.Group), err
 	case strings.HasPrefix(key, keyOutbox):
-		o, err := outgoing(e)
+		o, err := outgoing(e, nil)
 		if err != nil {
 			return "", err
 		}

@@ -97,8 +97,9 @@ type Client struct {
 	groups     map[string]*Group // by name
 	closed     bool
 
-	// entering serializes creating and joining groups.
-	entering sync.Mutex
+	// entering serializes creating and joining groups, identifying changes of the
+	// identities. Who takes both takes entering first.
+	entering, identifying sync.Mutex
 
 	events events
 }
@@ -128,7 +129,10 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err := c.loadIdentities(ctx); err != nil {
 		return nil, err
 	}
-	return c, c.removeExpired(ctx)
+	if err := c.removeExpired(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // checkStore marks an empty store as a client's and refuses any other.
@@ -204,22 +208,28 @@ func (e *storeError) Unwrap() error { return e.error }
 // told reports whether the application is told of outcomes that no call returns.
 func (c *Client) told() bool { return c.cfg.Notify != nil || c.cfg.Save != nil }
 
-// Groups lists the identifiers of the groups, those that were left included.
+// Groups lists the identifiers of the groups, those that were left included. The
+// error names the record of each that cannot be read, and the list has the others.
 func (c *Client) Groups(ctx context.Context) (ids [][]byte, err error) {
+	var damage []error
 	err = c.store.View(ctx, func(tx store.Reader) error {
 		for e, err := range tx.Scan([]byte(keyHead)) {
-			if err != nil {
+			if err != nil && e.Key == nil {
 				return err
 			}
 			var head headRecord
-			if err := decode(e.Value, &head); err != nil {
-				return err
+			if err == nil {
+				err = decode(e.Value, &head)
+			}
+			if err != nil {
+				damage = append(damage, fmt.Errorf("client: a group, %q: %w", e.Key, err))
+				continue
 			}
 			ids = append(ids, head.Group)
 		}
 		return nil
 	})
-	return ids, err
+	return ids, errors.Join(append(damage, err)...)
 }
 
 // Group returns the group with an identifier. One that is damaged can be
@@ -236,6 +246,12 @@ func (c *Client) Group(ctx context.Context, id []byte) (*Group, error) {
 		return nil, err
 	}
 	return c.handle(id)
+}
+
+func (c *Client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // handle returns the one handle of a group.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
@@ -572,4 +573,88 @@ func TestSendingBlocks(t *testing.T) {
 	next = 0
 	send(70)
 	clean(t, a, b)
+}
+
+// TestPanics: an application that panics in a batch, and lives on, finds what is
+// stored: nothing of the batch.
+func TestPanics(t *testing.T) {
+	panics := false
+	id, a, b, _ := trio(t, func(cfg *client.Config) {
+		cfg.Save = func(store.Writer, []byte, client.Outcome) error {
+			if panics {
+				panic("the application")
+			}
+			return nil
+		}
+	})
+	b.events = nil
+	panicking := func(f func()) {
+		t.Helper()
+		defer func() {
+			panics = false
+			if recover() == nil {
+				t.Fatal("it did not panic")
+			}
+		}()
+		panics = true
+		f()
+	}
+	message := a.send(id, "hello")
+	commit := a.commit(id, group.CommitOptions{})
+	panicking(func() { b.c.Receive(ctx, message) })
+	b.reads(message, "hello")
+	panicking(func() { b.c.Receive(ctx, commit.Message) })
+	if n := b.info(id).Epoch; n != 1 {
+		t.Errorf("epoch %d after a commit that was not written", n)
+	}
+	want[*client.CommitApplied](t, b.process(commit.Message))
+	panicking(func() { a.group(id).Accept(ctx) })
+	must(a.group(id).Accept(ctx))(t)
+	other := a.create()
+	a.commit(other, group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(b.keyPackage())}})
+	welcome := must(a.group(other).Accept(ctx))(t).Welcome
+	panicking(func() { b.c.Receive(ctx, welcome.Message) })
+	want[*client.Joined](t, b.process(welcome.Message))
+	if len(b.events) != 3 {
+		t.Errorf("the application was told of %d outcomes, want 3: %v", len(b.events), b.events)
+	}
+	agree(t, id, a, b)
+	agree(t, other, a, b)
+	clean(t, a, b)
+}
+
+// TestCloseAmidst: what waits while the client is closed fails, and nothing is read
+// again.
+func TestCloseAmidst(t *testing.T) {
+	a := newMember(t, "alice")
+	held := a.group(a.create())
+	var others []*client.Group
+	for range 5 {
+		others = append(others, a.group(a.create()))
+		must(others[len(others)-1].Send(ctx, nil, nil))(t)
+	}
+	inside, done, closed := make(chan bool), make(chan bool), make(chan error)
+	go held.View(ctx, func(*group.Group) error {
+		inside <- true
+		<-done
+		return nil
+	})
+	<-inside
+	go func() { closed <- a.c.Close() }()
+	for {
+		if _, err := a.c.Group(ctx, held.ID()); errors.Is(err, client.ErrClosed) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for _, g := range others {
+		_, err := g.Info(ctx)
+		wantErr(t, err, client.ErrClosed)
+		wantErr(t, g.Forget(ctx), client.ErrClosed)
+	}
+	_, err := a.c.CreateGroup(ctx, a.id, client.GroupOptions{})
+	wantErr(t, err, client.ErrClosed)
+	close(done)
+	check(t, <-closed)
+	clean(t, &member{cfg: client.Config{Store: a.store.Clone()}})
 }

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -282,4 +283,37 @@ func TestResync(t *testing.T) {
 	if n := a.info(id).Members; n != 3 {
 		t.Errorf("%d members", n)
 	}
+}
+
+// TestRejoinStaysInOutbox: a former state that goes on while our external commit is
+// pending, for an epoch still ahead of it, does not take that out of the outbox.
+func TestRejoinStaysInOutbox(t *testing.T) {
+	id, a, b, c := trio(t)
+	var missed []*client.Outgoing
+	for range 3 {
+		commit := a.commit(id, group.CommitOptions{})
+		must(a.group(id).Accept(ctx))(t)
+		c.process(commit.Message)
+		missed = append(missed, commit)
+	}
+	out := must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
+	queued := func() bool {
+		return slices.ContainsFunc(must(b.c.Outbox(ctx))(t), func(o client.Outgoing) bool { return o.ID == out.ID })
+	}
+	for _, commit := range missed[:2] {
+		want[*client.CommitApplied](t, b.process(commit.Message))
+		b.crash()
+		if !b.info(id).Joining || !queued() {
+			t.Fatal("our external commit is pending, and not in the outbox")
+		}
+		clean(t, b)
+	}
+	for _, m := range []*member{a, c} {
+		m.process(out.Message)
+	}
+	must(b.group(id).Accept(ctx))(t)
+	if queued() {
+		t.Error("it is in the outbox still")
+	}
+	agree(t, id, a, b, c)
 }

@@ -92,22 +92,37 @@ func (g *Group) with(ctx context.Context, f func() error) error {
 	return err
 }
 
-func (g *Group) locked(ctx context.Context, f func() error) error {
+// acquire waits for the lock of a group of a client that is open.
+func (g *Group) acquire(ctx context.Context) error {
 	select {
 	case g.lock <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() {
-		if g.c.cfg.Notify != nil {
-			g.c.events.add(g.events)
-		}
-		g.events = nil
+	err := ctx.Err()
+	if g.c.isClosed() {
+		err = ErrClosed
+	}
+	if err != nil {
 		<-g.lock
-	}()
-	if err := ctx.Err(); err != nil {
+	}
+	return err
+}
+
+// unlock releases the lock, and queues what there is to tell the application.
+func (g *Group) unlock() {
+	if g.c.cfg.Notify != nil {
+		g.c.events.add(g.events)
+	}
+	g.events = nil
+	<-g.lock
+}
+
+func (g *Group) locked(ctx context.Context, f func() error) error {
+	if err := g.acquire(ctx); err != nil {
 		return err
 	}
+	defer g.unlock()
 	if err := g.load(ctx); err != nil {
 		return err
 	}
@@ -306,12 +321,19 @@ func (c *Client) parseTree(id mls.CipherSuite, encoded []byte) (*treekem.Tree, e
 	return tree, nil
 }
 
-// damaged marks what a record that was read whole cannot lead to.
-func damaged(err error) error {
-	if errors.Is(err, mls.ErrUnsupported) {
-		return fmt.Errorf("%w: the state of a group: %w", store.ErrNewer, err)
+// damaged marks what a record of a group that was read whole cannot lead to.
+func damaged(err error) error { return damagedIn("the state of a group", err) }
+
+// damagedIn marks what a record cannot lead to. Where that is malformed or
+// invalid, no message is: the error is not one of those.
+func damagedIn(what string, err error) error {
+	switch {
+	case unreadable(err):
+		return fmt.Errorf("client: %s: %w", what, err)
+	case errors.Is(err, mls.ErrUnsupported):
+		return fmt.Errorf("%w: %s: %w", store.ErrNewer, what, err)
 	}
-	return fmt.Errorf("%w: the state of a group: %w", store.ErrCorrupt, err)
+	return fmt.Errorf("%w: %s: %v", store.ErrCorrupt, what, err)
 }
 
 // checkRestored holds the state against the head and its own tree hash.
@@ -330,8 +352,9 @@ func (g *Group) checkRestored() error {
 // with what the application makes of the outcome. If it fails, the group is
 // dropped from memory, to be read again: what the store holds is what counts.
 func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) error) (err error) {
+	written := false
 	defer func() {
-		if err != nil {
+		if !written { // also when the application panics
 			g.unload()
 		} else if o != nil {
 			g.events = append(g.events, Event{bytes.Clone(g.id), o})
@@ -377,7 +400,7 @@ func (g *Group) write(ctx context.Context, o Outcome, f func(tx store.Writer) er
 	if err != nil {
 		return err
 	}
-	g.head = head
+	g.head, written = head, true
 	if g.laid != nil {
 		g.stored, g.laid = g.laid.stored, nil
 	}
@@ -444,7 +467,8 @@ func (g *Group) current() *group.Group {
 }
 
 // View calls f with the protocol's state of the group, which f must not change
-// or keep: to look at members, to export secrets, and the like.
+// or keep: to look at members, to export secrets, and the like. Meanwhile the
+// group is locked: f must not call the client.
 func (g *Group) View(ctx context.Context, f func(*group.Group) error) error {
 	return g.with(ctx, func() error { return f(g.current()) })
 }
@@ -471,12 +495,10 @@ func (g *Group) GroupInfo(ctx context.Context, opt group.InfoOptions) (message [
 // not leave the group: others go on to count us as a member until they remove us.
 // Of a Welcome that was used only that is kept: it must not be used again.
 func (g *Group) Forget(ctx context.Context) error {
-	select {
-	case g.lock <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := g.acquire(ctx); err != nil {
+		return err
 	}
-	defer func() { <-g.lock }()
+	defer g.unlock()
 	g.unload()
 	return g.c.store.Update(ctx, func(tx store.Writer) error {
 		keys := [][]byte{headKey(g.name)}

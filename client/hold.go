@@ -43,14 +43,14 @@ func (g *Group) logged(ctx context.Context, epoch uint64, message []byte) (kind 
 func (g *Group) pruneLog(tx store.Writer, epoch uint64) error {
 	var old [][]byte
 	for e, err := range tx.Scan(partKey(g.name, partLog)) {
-		if err != nil {
+		if err != nil && e.Key == nil { // what is damaged is forgotten in its time
 			return err
 		}
 		of, ok := epochOf(e.Key, g.name, partLog)
 		if !ok {
-			return fmt.Errorf("%w: an entry of the log under a wrong key", store.ErrCorrupt)
+			continue // Check names it
 		}
-		if of+keptEpochs >= epoch {
+		if of >= epoch || epoch-of <= keptEpochs {
 			break
 		}
 		old = append(old, e.Key)
@@ -112,11 +112,14 @@ func (g *Group) release(tx store.Writer, held *heldMessage) error {
 	held.released = true
 	if _, err := tx.Get(held.key); errors.Is(err, store.ErrNotFound) {
 		return nil
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return err
 	}
 	g.head.HeldCount--
 	g.head.HeldBytes -= min(uint64(len(held.message)), g.head.HeldBytes)
+	if g.head.HeldCount == 0 {
+		g.head.HeldBytes = 0 // of a damaged one we do not know how many there were
+	}
 	return tx.Delete(held.key)
 }
 
@@ -208,10 +211,10 @@ func (g *Group) replayHeld(ctx context.Context) ([]Outcome, error) {
 func (g *Group) due(ctx context.Context) (list []*heldMessage, err error) {
 	err = g.c.store.View(ctx, func(tx store.Reader) error {
 		for e, err := range tx.Scan(partKey(g.name, partHeld)) {
-			if err != nil {
+			if err != nil && (e.Key == nil || !unreadable(err)) {
 				return err
 			}
-			h := readHeld(e, g.id)
+			h := readHeld(e, err, g.id)
 			if errors.Is(h.bad, store.ErrNewer) {
 				continue // not ours to drop
 			}
@@ -228,11 +231,15 @@ func (g *Group) due(ctx context.Context) (list []*heldMessage, err error) {
 	return list, err
 }
 
-// readHeld reads the record of a held message of a group.
-func readHeld(e store.Entry, id []byte) *heldMessage {
-	h := &heldMessage{key: e.Key}
+// readHeld reads the record of a held message of a group, which the store could
+// not read if damage says so.
+func readHeld(e store.Entry, damage error, id []byte) *heldMessage {
+	h := &heldMessage{key: e.Key, bad: damage}
 	epoch, ok := epochOf(e.Key, groupName(id), partHeld)
-	if h.message, h.bad = raw(e.Value); h.bad != nil {
+	if h.bad == nil {
+		h.message, h.bad = raw(e.Value)
+	}
+	if h.bad != nil {
 		h.epoch = epoch
 		return h
 	}

@@ -72,6 +72,9 @@ func (c *Client) AddIdentity(ctx context.Context, opt IdentityOptions) (Identity
 	if err != nil {
 		return "", err
 	}
+	defer clear(record.Private)
+	c.identifying.Lock()
+	defer c.identifying.Unlock()
 	err = c.store.Update(ctx, func(tx store.Writer) error {
 		key := []byte(keyIdentity + id)
 		if _, err := tx.Get(key); !errors.Is(err, store.ErrNotFound) {
@@ -122,6 +125,7 @@ func (c *Client) loadIdentities(ctx context.Context) error {
 				return err
 			}
 			id, err := readIdentity(e, c.cfg.Signers)
+			clear(e.Value)
 			if err != nil {
 				return err
 			}
@@ -132,6 +136,14 @@ func (c *Client) loadIdentities(ctx context.Context) error {
 }
 
 func readIdentity(e store.Entry, signers []mls.Signer) (*identity, error) {
+	id, err := parseIdentity(e, signers)
+	if err != nil && !errors.Is(err, mls.ErrUnsupported) {
+		return nil, damagedIn(fmt.Sprintf("the identity %q", e.Key[len(keyIdentity):]), err)
+	}
+	return id, err
+}
+
+func parseIdentity(e store.Entry, signers []mls.Signer) (*identity, error) {
 	var r identityRecord
 	if err := decode(e.Value, &r); err != nil {
 		return nil, err
@@ -231,6 +243,8 @@ func (c *Client) RemoveIdentity(ctx context.Context, id IdentityID) error {
 		return err
 	}
 	defer c.startEntering()()
+	c.identifying.Lock()
+	defer c.identifying.Unlock()
 	if err := c.groupsWithout(ctx, id); err != nil {
 		return err
 	}

@@ -1,8 +1,11 @@
 package client_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/group"
@@ -53,4 +56,74 @@ func TestRemoveIdentity(t *testing.T) {
 	if problems := must(client.Check(ctx, a.store))(t); len(problems) > 0 {
 		t.Errorf("the store: %q", problems)
 	}
+}
+
+// hooked is a store that calls a function around its next update.
+type hooked struct {
+	store.Store
+	before, after func()
+}
+
+func (h *hooked) Update(ctx context.Context, f func(store.Writer) error) error {
+	before, after := h.before, h.after
+	h.before, h.after = nil, nil
+	if before != nil {
+		before()
+	}
+	err := h.Store.Update(ctx, f)
+	if after != nil {
+		after()
+	}
+	return err
+}
+
+// TestRemoveIdentityMeanwhile: nothing is made for an identity that is removed at
+// the same time, which nothing could read once it is gone.
+func TestRemoveIdentityMeanwhile(t *testing.T) {
+	h := &hooked{Store: store.NewMemory()}
+	a := newMember(t, "alice", func(cfg *client.Config) { cfg.Store = h })
+	signer := must(suite(t).GenerateSigner())(t)
+	add := func() client.IdentityID {
+		return must(a.c.AddIdentity(ctx, client.IdentityOptions{Suite: suite(t), Signer: signer, Credential: treekem.BasicCredential([]byte("alice"))}))(t)
+	}
+	stored := func(id client.IdentityID) bool {
+		return records(t, h)["i/"+string(id)] != nil
+	}
+	// remove removes an identity in a goroutine, which may have to wait.
+	remove := func(id client.IdentityID) (wait func() error) {
+		done := make(chan error, 1)
+		go func() { done <- a.c.RemoveIdentity(ctx, id) }()
+		return func() error { return <-done }
+	}
+	pause := func() { time.Sleep(20 * time.Millisecond) }
+
+	id := add()
+	h.before = func() { check(t, remove(id)()) }
+	_, err := a.c.NewKeyPackages(ctx, id, client.KeyPackageOptions{})
+	wantErr(t, err, client.ErrUnknownIdentity)
+
+	id = add()
+	made := make(chan error, 1)
+	h.before = func() { // of the removal
+		go func() {
+			_, err := a.c.CreateGroup(ctx, id, client.GroupOptions{})
+			made <- err
+		}()
+		pause()
+	}
+	check(t, a.c.RemoveIdentity(ctx, id))
+	wantErr(t, <-made, client.ErrUnknownIdentity)
+
+	id = add()
+	var wait func() error
+	h.after = func() { // of adding it again
+		wait = remove(id)
+		pause()
+	}
+	add()
+	check(t, wait())
+	if slices.Contains(a.c.Identities(), id) || stored(id) {
+		t.Errorf("the identity is there: %v, stored: %t", a.c.Identities(), stored(id))
+	}
+	clean(t, a)
 }

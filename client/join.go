@@ -26,11 +26,11 @@ type GroupOptions struct {
 
 // CreateGroup creates a group of one member.
 func (c *Client) CreateGroup(ctx context.Context, identity IdentityID, opt GroupOptions) (*Group, error) {
+	defer c.startEntering()()
 	id, err := c.identity(identity)
 	if err != nil {
 		return nil, err
 	}
-	defer c.startEntering()()
 	made, err := group.New(c.groupConfig(ctx), id.suite, group.CreateOptions{
 		GroupID: opt.GroupID, Identity: id.Identity, Extensions: opt.Extensions,
 	})
@@ -76,10 +76,13 @@ type entry struct {
 
 // enter stores a group that we have created or joined. What is left of a former
 // membership goes. If it fails, the group is destroyed.
-func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (*Group, error) {
-	g, err := c.handle(made.ID())
-	if err != nil {
-		made.Destroy()
+func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (g *Group, err error) {
+	defer func() {
+		if err != nil {
+			made.Destroy()
+		}
+	}()
+	if g, err = c.handle(made.ID()); err != nil {
 		return nil, err
 	}
 	var outcome Outcome
@@ -88,7 +91,6 @@ func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (*Group,
 	}
 	err = g.replace(ctx, func() error {
 		if err := e.may(ctx, made.ID(), made.Epoch()); err != nil {
-			made.Destroy()
 			return err
 		}
 		g.unload()
@@ -98,7 +100,6 @@ func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (*Group,
 		if err == nil {
 			g.head.Counter = old.Counter
 		} else if !errors.Is(err, store.ErrNotFound) {
-			made.Destroy()
 			return err
 		}
 		g.g, g.loaded = made, true
@@ -111,7 +112,7 @@ func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (*Group,
 			}
 			// Proposals and commits of the former membership are for epochs that
 			// are over.
-			if err := dequeueEpoch(tx, g.id); err != nil {
+			if err := dequeue(tx, g.id, anyEpoch); err != nil {
 				return err
 			}
 			if e.write == nil {
@@ -129,18 +130,11 @@ func (c *Client) enter(ctx context.Context, made *group.Group, e entry) (*Group,
 // replace runs f with the group locked, whatever is stored of it. What there is
 // to tell the application is told at the end of entering.
 func (g *Group) replace(ctx context.Context, f func() error) error {
-	select {
-	case g.lock <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := g.acquire(ctx); err != nil {
+		return err
 	}
-	err := f()
-	if g.c.cfg.Notify != nil {
-		g.c.events.add(g.events)
-	}
-	g.events = nil
-	<-g.lock
-	return err
+	defer g.unlock()
+	return f()
 }
 
 func deleteAll(tx store.Writer, prefixes ...[]byte) error {
@@ -220,7 +214,10 @@ func (c *Client) Join(ctx context.Context, welcome []byte, opt JoinOptions) (Out
 	switch {
 	case errors.Is(known, errFollowed):
 		// Its one use was to get us where we are.
-		return &AlreadyMember{Group: used.Group}, c.store.Update(ctx, spend)
+		if err := c.store.Update(ctx, spend); err != nil {
+			return nil, err
+		}
+		return &AlreadyMember{Group: used.Group}, nil
 	case known != nil:
 		return nil, known
 	}
@@ -313,6 +310,7 @@ func (c *Client) JoinExternal(ctx context.Context, identity IdentityID, groupInf
 	}
 	out := g.outgoing(KindCommit, made.Epoch()-1, commit)
 	if err := g.replace(ctx, func() error { return g.writeJoining(ctx, made, out) }); err != nil {
+		made.Destroy()
 		return nil, nil, err
 	}
 	return g, out, nil
@@ -384,14 +382,9 @@ func isMember(id *identity, info *framing.GroupInfo, ratchetTree []byte, maxLeav
 }
 
 // writeJoining stores an external commit that was just made. A state that is
-// damaged is as good as none: it goes. If it fails, the new one is destroyed.
-func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoing) (err error) {
-	defer func() {
-		if err != nil {
-			made.Destroy()
-		}
-	}()
-	err = g.load(ctx)
+// damaged is as good as none: it goes.
+func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoing) error {
+	err := g.load(ctx)
 	unusable := errors.Is(err, store.ErrCorrupt)
 	if errors.Is(err, ErrUnknownGroup) || unusable {
 		g.head = headRecord{Group: bytes.Clone(g.id), Status: uint8(StatusJoining), Epoch: made.Epoch()}
@@ -416,7 +409,7 @@ func (g *Group) writeJoining(ctx context.Context, made *group.Group, out *Outgoi
 			if err := deleteAll(tx, partKey(g.name, "")); err != nil {
 				return err
 			}
-			if err := dequeueEpoch(tx, g.id); err != nil {
+			if err := dequeue(tx, g.id, anyEpoch); err != nil {
 				return err
 			}
 		}
@@ -452,7 +445,7 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 		if err := g.logMessage(tx, j.g.Epoch()-1, j.record.Message, logOwn); err != nil {
 			return err
 		}
-		return dequeueEpoch(tx, g.id)
+		return dequeue(tx, g.id, anyEpoch)
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -48,6 +49,7 @@ func (c *Client) NewKeyPackages(ctx context.Context, identity IdentityID, opt Ke
 		if err != nil {
 			return nil, err
 		}
+		defer record.clear()
 		records[keyPackageKey(kp.Ref(id.suite))] = record
 		message, err := (&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatKeyPackage, KeyPackage: kp}).Bytes()
 		if err != nil {
@@ -56,6 +58,9 @@ func (c *Client) NewKeyPackages(ctx context.Context, identity IdentityID, opt Ke
 		messages = append(messages, message)
 	}
 	err = c.store.Update(ctx, func(tx store.Writer) error {
+		if _, err := tx.Get([]byte(keyIdentity + identity)); errors.Is(err, store.ErrNotFound) {
+			return ErrUnknownIdentity // it was removed meanwhile
+		}
 		for key, record := range records {
 			if err := put(tx, []byte(key), record); err != nil {
 				return err
@@ -71,7 +76,11 @@ func (c *Client) NewKeyPackages(ctx context.Context, identity IdentityID, opt Ke
 
 func keyPackageKey(ref []byte) string { return keyKeyPackage + hex.EncodeToString(ref) }
 
+// newKeyPackageRecord makes the record of a key package, which has its private
+// keys from then on.
 func newKeyPackageRecord(identity IdentityID, kp *treekem.KeyPackage, private *treekem.KeyPackagePrivate) (*keyPackageRecord, error) {
+	defer private.InitKey.Destroy()
+	defer private.LeafKey.Destroy()
 	encoded, err := kp.Bytes()
 	if err != nil {
 		return nil, err
@@ -97,14 +106,14 @@ func (c *Client) restoreKeyPackage(key string, r *keyPackageRecord) (*keyPackage
 		return nil, fmt.Errorf("%w: a key package of no identity", store.ErrCorrupt)
 	}
 	k := &keyPackage{key: key, private: &treekem.KeyPackagePrivate{Signer: id.Signer}, lastResort: r.LastResort}
-	if k.public, err = treekem.ParseKeyPackage(r.KeyPackage); err != nil {
-		return nil, err
+	var errs [3]error
+	k.public, errs[0] = treekem.ParseKeyPackage(r.KeyPackage)
+	k.private.InitKey, errs[1] = id.suite.NewPrivateKey(mls.NewSecret(r.InitKey))
+	k.private.LeafKey, errs[2] = id.suite.NewPrivateKey(mls.NewSecret(r.LeafKey))
+	if err := cmp.Or(errs[:]...); err != nil {
+		return nil, damagedIn("a key package of ours", err)
 	}
-	if k.private.InitKey, err = id.suite.NewPrivateKey(mls.NewSecret(r.InitKey)); err != nil {
-		return nil, err
-	}
-	k.private.LeafKey, err = id.suite.NewPrivateKey(mls.NewSecret(r.LeafKey))
-	return k, err
+	return k, nil
 }
 
 // findKeyPackage finds the key package that a Welcome is for.
@@ -153,7 +162,8 @@ type KeyPackageCount struct {
 }
 
 // KeyPackages counts the key packages of an identity that are not used and not
-// expired: it is time for more when few are left.
+// expired: it is time for more when few are left. One that cannot be read cannot
+// be used.
 func (c *Client) KeyPackages(ctx context.Context, identity IdentityID) (n KeyPackageCount, err error) {
 	now := uint64(c.cfg.Group.Time().Unix())
 	err = c.eachKeyPackage(ctx, func(_ []byte, r *keyPackageRecord) {
@@ -168,19 +178,13 @@ func (c *Client) KeyPackages(ctx context.Context, identity IdentityID) (n KeyPac
 	return n, err
 }
 
+// eachKeyPackage calls f with the key packages that can be read.
 func (c *Client) eachKeyPackage(ctx context.Context, f func(key []byte, r *keyPackageRecord)) error {
 	return c.store.View(ctx, func(tx store.Reader) error {
-		for e, err := range tx.Scan([]byte(keyKeyPackage)) {
-			if err != nil {
-				return err
-			}
-			var r keyPackageRecord
-			if err := decode(e.Value, &r); err != nil {
-				return err
-			}
-			f(e.Key, &r)
-		}
-		return nil
+		return eachRecord(tx, keyKeyPackage, func(key []byte, r *keyPackageRecord) {
+			f(key, r)
+			r.clear()
+		})
 	})
 }
 
@@ -188,7 +192,8 @@ func (c *Client) eachKeyPackage(ctx context.Context, f func(key []byte, r *keyPa
 const welcomeAge = 100 * 24 * 60 * 60
 
 // removeExpired deletes the private keys of key packages that nobody may use any
-// more, and forgets old Welcomes.
+// more, and forgets old Welcomes. What cannot be read stays, and keeps nothing else
+// from being used.
 func (c *Client) removeExpired(ctx context.Context) error {
 	now := c.cfg.Group.Time().Unix()
 	var old [][]byte
@@ -201,19 +206,11 @@ func (c *Client) removeExpired(ctx context.Context) error {
 		return err
 	}
 	err = c.store.View(ctx, func(tx store.Reader) error {
-		for e, err := range tx.Scan([]byte(keyWelcome)) {
-			if err != nil {
-				return err
-			}
-			var r welcomeRecord
-			if err := decode(e.Value, &r); err != nil {
-				return err
-			}
+		return eachRecord(tx, keyWelcome, func(key []byte, r *welcomeRecord) {
 			if r.Time < now-welcomeAge {
-				old = append(old, e.Key)
+				old = append(old, key)
 			}
-		}
-		return nil
+		})
 	})
 	if err != nil || len(old) == 0 {
 		return err

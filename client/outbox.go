@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/treekem/mls/store"
 )
@@ -54,34 +56,43 @@ type Outgoing struct {
 
 // Outbox lists the messages that may not have reached the delivery service:
 // those that were handed out since, or not even that, and not followed by Sent.
+// The error names each that cannot be read, by its number, and the list has the
+// others.
 func (c *Client) Outbox(ctx context.Context) (list []Outgoing, err error) {
+	var damage []error
 	err = c.store.View(ctx, func(tx store.Reader) error {
 		for e, err := range tx.Scan([]byte(keyOutbox)) {
-			if err != nil {
+			if err != nil && e.Key == nil {
 				return err
 			}
-			o, err := outgoing(e)
+			o, err := outgoing(e, err)
 			if err != nil {
-				return err
+				damage = append(damage, err)
+				continue
 			}
 			list = append(list, *o)
 		}
 		return nil
 	})
-	return list, err
+	return list, errors.Join(append(damage, err)...)
 }
 
-func outgoing(e store.Entry) (*Outgoing, error) {
-	var r outboxRecord
-	if err := decode(e.Value, &r); err != nil {
-		return nil, err
-	}
+// outgoing reads an entry of the outbox, which the store could not read if
+// damage says so.
+func outgoing(e store.Entry, damage error) (*Outgoing, error) {
 	if len(e.Key) != len(keyOutbox)+8 {
 		return nil, fmt.Errorf("%w: an entry of the outbox under a wrong key", store.ErrCorrupt)
 	}
-	return &Outgoing{
-		ID: binary.BigEndian.Uint64(e.Key[len(keyOutbox):]), Group: r.Group, Kind: Kind(r.Kind), Epoch: r.Epoch, Message: r.Message,
-	}, nil
+	o := &Outgoing{ID: binary.BigEndian.Uint64(e.Key[len(keyOutbox):])}
+	var r outboxRecord
+	if damage == nil {
+		damage = decode(e.Value, &r)
+	}
+	if damage != nil {
+		return nil, fmt.Errorf("client: number %d of the outbox, which Client.Sent takes out: %w", o.ID, damage)
+	}
+	o.Group, o.Kind, o.Epoch, o.Message = r.Group, Kind(r.Kind), r.Epoch, r.Message
+	return o, nil
 }
 
 // Sent takes messages out of the outbox: the delivery service has them.
@@ -118,19 +129,20 @@ func (c *Client) enqueue(tx store.Writer, o *Outgoing) error {
 	return c.cfg.SaveOutgoing(prefixed{tx}, o)
 }
 
-// dequeueEpoch takes the proposals and commits of a group out of the outbox: the
-// epoch that they were made for is over.
-func dequeueEpoch(tx store.Writer, group []byte) error {
+// anyEpoch is after all epochs.
+const anyEpoch = math.MaxUint64
+
+// dequeue takes the proposals and commits of a group out of the outbox that were
+// made for an epoch before the given one: it is over. An entry that cannot be read
+// stays, for Outbox to name.
+func dequeue(tx store.Writer, group []byte, before uint64) error {
 	var old [][]byte
 	for e, err := range tx.Scan([]byte(keyOutbox)) {
-		if err != nil {
+		if err != nil && e.Key == nil {
 			return err
 		}
-		o, err := outgoing(e)
-		if err != nil {
-			return err
-		}
-		if bytes.Equal(o.Group, group) && o.Kind != KindWelcome {
+		o, err := outgoing(e, err)
+		if err == nil && bytes.Equal(o.Group, group) && o.Kind != KindWelcome && o.Epoch < before {
 			old = append(old, e.Key)
 		}
 	}

@@ -124,6 +124,12 @@ type keyPackageRecord struct {
 	LastResort bool   `cbor:"6,keyasint,omitempty"`
 }
 
+// clear clears the private keys.
+func (r *keyPackageRecord) clear() {
+	clear(r.InitKey)
+	clear(r.LeafKey)
+}
+
 type pskRecord struct {
 	ID     []byte `cbor:"1,keyasint"`
 	Secret []byte `cbor:"2,keyasint"`
@@ -202,7 +208,7 @@ func decode(record []byte, v any) error {
 		return err
 	}
 	if err := state.Unmarshal(record[1:], v); err != nil {
-		return fmt.Errorf("%w: a record of the client: %w", store.ErrCorrupt, err)
+		return fmt.Errorf("%w: a record of the client: %v", store.ErrCorrupt, err)
 	}
 	return nil
 }
@@ -222,7 +228,26 @@ func get(tx store.Reader, key []byte, v any) error {
 	if err != nil {
 		return err
 	}
+	defer clear(record) // v has copies of what is secret
 	return decode(record, v)
+}
+
+// eachRecord calls f with the records below a prefix that can be read.
+func eachRecord[R any](tx store.Reader, prefix string, f func(key []byte, r *R)) error {
+	for e, err := range tx.Scan([]byte(prefix)) {
+		r := new(R)
+		if err == nil {
+			err = decode(e.Value, r)
+			clear(e.Value)
+		}
+		switch {
+		case err == nil:
+			f(e.Key, r)
+		case e.Key == nil || !unreadable(err):
+			return err
+		}
+	}
+	return nil
 }
 
 func put(tx store.Writer, key []byte, v any) error {
@@ -232,6 +257,12 @@ func put(tx store.Writer, key []byte, v any) error {
 	}
 	defer clear(record)
 	return tx.Put(key, record)
+}
+
+// unreadable reports whether a record is damaged, or of a later version, not the
+// store.
+func unreadable(err error) bool {
+	return errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNewer)
 }
 
 // must turns a record that another one promises into damage if it is gone.

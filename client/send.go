@@ -272,7 +272,7 @@ func (g *Group) writeMerge(tx store.Writer, m *merge) error {
 	if err := g.pruneLog(tx, m.epoch+1); err != nil {
 		return err
 	}
-	if err := dequeueEpoch(tx, g.id); err != nil {
+	if err := dequeue(tx, g.id, m.epoch+1); err != nil {
 		return err
 	}
 	if err := g.release(tx, m.held); err != nil {
