@@ -71,9 +71,7 @@ func TestFetch(t *testing.T) {
 	checkDirectory(t, dir, files)
 
 	// Again: only the file that was changed in the meantime.
-	if err := os.WriteFile(filepath.Join(dir, "treekem.json"), []byte("[]"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(dir, "treekem.json"), []byte("[]"))
 	*asked, downloaded = nil, 0
 	if err := Fetch(t.Context(), dir, opt); err != nil {
 		t.Fatal(err)
@@ -82,6 +80,14 @@ func TestFetch(t *testing.T) {
 		t.Errorf("requests for %q, want one for treekem.json", *asked)
 	}
 	checkDirectory(t, dir, files)
+}
+
+// writeFile writes a file whose mode is not left to the umask.
+func writeFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path, data, 0o644), os.Chmod(path, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkDirectory checks that dir holds exactly these files: no remains either.
@@ -147,9 +153,7 @@ func TestFetchRefuses(t *testing.T) {
 				delete(want, victim)
 				if before != nil {
 					want[victim] = before
-					if err := os.WriteFile(filepath.Join(dir, victim), before, 0o644); err != nil {
-						t.Fatal(err)
-					}
+					writeFile(t, filepath.Join(dir, victim), before)
 				}
 				err := Fetch(t.Context(), dir, FetchOptions{BaseURL: base})
 				if err == nil || !strings.Contains(err.Error(), victim) || !strings.Contains(err.Error(), tt.want) {
