@@ -21,6 +21,24 @@ pub enum Change {
     ReInit(Vec<u8>, CipherSuite, ExtensionList),
 }
 
+/// Proposes a change. Members and those outside have calls of the same names, but no
+/// trait for them.
+macro_rules! propose {
+    ($change:ident, $group:ident) => {{
+        let aad = Vec::new();
+        Ok(match $change {
+            Change::Add(kp) => $group.propose_add(*kp, aad)?,
+            Change::Remove(leaf) => $group.propose_remove(leaf, aad)?,
+            Change::ExternalPsk(id) => $group.propose_external_psk(id, aad)?,
+            Change::ResumptionPsk(epoch) => $group.propose_resumption_psk(epoch, aad)?,
+            Change::Extensions(list) => $group.propose_group_context_extensions(list, aad)?,
+            Change::ReInit(id, suite, list) => {
+                $group.propose_reinit(Some(id), ProtocolVersion::MLS_10, suite, list, aad)?
+            }
+        })
+    }};
+}
+
 impl Change {
     /// What a description asks for, in a group of these members.
     pub fn described(d: &ProposalDescription, roster: &Roster<'_>) -> Result<Change> {
@@ -37,32 +55,12 @@ impl Change {
 
     /// Proposes it as a member.
     pub fn propose(self, group: &mut Group<Config>) -> Result<MlsMessage> {
-        let aad = Vec::new();
-        Ok(match self {
-            Change::Add(kp) => group.propose_add(*kp, aad)?,
-            Change::Remove(leaf) => group.propose_remove(leaf, aad)?,
-            Change::ExternalPsk(id) => group.propose_external_psk(id, aad)?,
-            Change::ResumptionPsk(epoch) => group.propose_resumption_psk(epoch, aad)?,
-            Change::Extensions(list) => group.propose_group_context_extensions(list, aad)?,
-            Change::ReInit(id, suite, list) => {
-                group.propose_reinit(Some(id), ProtocolVersion::MLS_10, suite, list, aad)?
-            }
-        })
+        propose!(self, group)
     }
 
     /// Proposes it from outside of the group.
     pub fn propose_outside(self, group: &mut ExternalGroup<ObserverConfig>) -> Result<MlsMessage> {
-        let aad = Vec::new();
-        Ok(match self {
-            Change::Add(kp) => group.propose_add(*kp, aad)?,
-            Change::Remove(leaf) => group.propose_remove(leaf, aad)?,
-            Change::ExternalPsk(id) => group.propose_external_psk(id, aad)?,
-            Change::ResumptionPsk(epoch) => group.propose_resumption_psk(epoch, aad)?,
-            Change::Extensions(list) => group.propose_group_context_extensions(list, aad)?,
-            Change::ReInit(id, suite, list) => {
-                group.propose_reinit(Some(id), ProtocolVersion::MLS_10, suite, list, aad)?
-            }
-        })
+        propose!(self, group)
     }
 
     /// Puts it into a commit by value.
