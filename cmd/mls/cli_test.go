@@ -142,12 +142,12 @@ func TestCommitThatNobodySaw(t *testing.T) {
 	before, _ := cli(t, exitOK, "group", "info", "--json", "--dir", bob)
 	var errs bytes.Buffer
 	args := []string{"group", "external-join", "-y", info, "--dir", carol}
-	if code := run(args, strings.NewReader(""), &brokenAfter{n: 1}, &errs); code != exitFailed {
+	if code := run(args, strings.NewReader(""), &brokenAfter{1}, &errs); code != exitFailed {
 		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
 	}
 	cli(t, exitFailed, "group", "info", "--dir", carol)
 	// A former state stays.
-	if code := run(append(args[:len(args)-1], bob, "--resync"), strings.NewReader(""), &brokenAfter{n: 1}, &errs); code != exitFailed {
+	if code := run(append(args[:len(args)-1], bob, "--resync"), strings.NewReader(""), &brokenAfter{1}, &errs); code != exitFailed {
 		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
 	}
 	if after, _ := cli(t, exitOK, "group", "info", "--json", "--dir", bob); after != before {
@@ -156,14 +156,63 @@ func TestCommitThatNobodySaw(t *testing.T) {
 	cli(t, exitFailed, "group", "accept", "--dir", bob)
 }
 
-// brokenAfter fails once the description, in several writes, gives way to the message, which is large.
+// brokenAfter fails after some writes: the description of a group is one, and a message.
 type brokenAfter struct{ n int }
 
 func (b *brokenAfter) Write(p []byte) (int, error) {
-	if len(p) > 300 {
+	if b.n--; b.n < 0 {
 		return 0, errors.New("broken pipe")
 	}
 	return len(p), nil
+}
+
+// TestNothingUnseen: what could not be shown is an error, and nothing that was to be looked at is accepted.
+func TestNothingUnseen(t *testing.T) {
+	dir, alice, bob := pair(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	cli(t, exitOK, "keypackage", "--dir", bob, "-o", at("bob2.kp"))
+	cli(t, exitOK, "group", "branch", "shed", at("bob2.kp"), "--dir", alice, "--name", "garden", "-w", at("shed"))
+	cli(t, exitOK, "group", "update", "--dir", alice, "--name", "garden", "-o", at("next"))
+	before, _ := cli(t, exitOK, "group", "info", "--json", "--dir", bob)
+	for _, args := range [][]string{
+		{"group", "info", "--dir", bob},
+		{"group", "info", "--json", "--dir", bob},
+		{"group", "outbox", "--dir", alice, "--name", "garden"},
+		{"group", "process", "-y", at("next"), "--dir", bob},
+		{"group", "join", "-y", at("shed"), "--dir", bob},
+		{"group", "forget", "-y", "--dir", bob},
+	} {
+		var errs bytes.Buffer
+		if code := run(args, strings.NewReader(""), brokenWriter{}, &errs); code != exitFailed || !strings.Contains(errs.String(), "broken pipe") {
+			t.Errorf("mls %v: exit code %d with a broken output\n%s", args, code, &errs)
+		}
+	}
+	if after, _ := cli(t, exitOK, "group", "info", "--json", "--dir", bob); after != before { // and it is his only group
+		t.Errorf("bob has %s, had %s", after, before)
+	}
+}
+
+// TestTreeNotWritten: a tree that could not be written is told apart from the commit, which is out.
+func TestTreeNotWritten(t *testing.T) {
+	dir, alice, bob := pair(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	carol := at("carol")
+	cli(t, exitOK, "init", "--dir", carol, "--name", "carol")
+	cli(t, exitOK, "keypackage", "--dir", carol, "-o", at("carol.kp"))
+	var errs bytes.Buffer
+	add := []string{"group", "add", at("carol.kp"), "--dir", alice, "-o", at("next"), "-w", at("carol.welcome"), "--tree", "-"}
+	if code := run(add, strings.NewReader(""), brokenWriter{}, &errs); code != exitFailed {
+		t.Fatalf("exit code %d with a broken output\n%s", code, &errs)
+	}
+	if want := `hint: the commit is out, and stays pending: once it is accepted, "mls group export tree -o FILE" writes the tree`; !strings.Contains(errs.String(), want) {
+		t.Errorf("no %q in\n%s", want, &errs)
+	}
+	// As the hint says.
+	cli(t, exitOK, "group", "process", "-y", at("next"), "--dir", bob)
+	cli(t, exitOK, "group", "accept", "--dir", alice)
+	cli(t, exitOK, "group", "export", "tree", "--dir", alice, "-o", at("tree"))
+	cli(t, exitFailed, "group", "join", "-y", at("carol.welcome"), "--dir", carol)
+	cli(t, exitOK, "group", "join", "-y", at("carol.welcome"), "--tree", at("tree"), "--dir", carol)
 }
 
 // TestExplainChangesNothing: no byte of the state.

@@ -161,16 +161,12 @@ func (a *app) handOut(ctx context.Context, g *held, c *commitFlags, made *client
 		return g.notHandedOut(ctx, made, err)
 	}
 	if c.tree != "" {
-		tree, err := g.PendingTree(ctx)
-		if err != nil {
-			return err
-		}
-		if err := a.output(c.tree, tree); err != nil {
-			return err
+		if err := a.handOutTree(ctx, g, c.tree); err != nil {
+			return &hintError{err, `the commit is out, and stays pending: once it is accepted, "mls group export tree -o FILE" writes the tree`}
 		}
 	}
 	err = g.show(ctx, func(s shown) error {
-		s.describeCommit(a.stderr, ownCommit(p))
+		_ = s.describeCommit(a.stderr, ownCommit(p)) // the commit is out
 		return nil
 	})
 	if err != nil {
@@ -181,6 +177,15 @@ func (a *app) handOut(ctx context.Context, g *held, c *commitFlags, made *client
 	}
 	fmt.Fprintf(a.stderr, "pending: process the commit once it is accepted, or say \"mls group accept\"\n")
 	return nil
+}
+
+// handOutTree writes the tree to which the pending commit leads.
+func (a *app) handOutTree(ctx context.Context, g *held, file string) error {
+	tree, err := g.PendingTree(ctx)
+	if err != nil {
+		return err
+	}
+	return a.output(file, tree)
 }
 
 // notHandedOut deals with a commit, which is pending, whose output failed with err.

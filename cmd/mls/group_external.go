@@ -104,7 +104,9 @@ func (a *app) externalJoin(ctx context.Context, f *groupFlags, h *home, info *gr
 		return err
 	}
 	err = h.TryJoinExternal(ctx, id, info.message, opt, func(trial *group.Group) error {
-		shown{trial, client.Info{Joining: true}}.describe(a.stdout)
+		if err := (shown{trial, client.Info{Joining: true}}).describe(a.stdout); err != nil {
+			return err
+		}
 		return a.confirm(f, "Join this group?")
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -53,12 +54,11 @@ func (a *app) groupInfoCommand(f *groupFlags) *cobra.Command {
 				if asJSON {
 					return a.printJSON(s.summary())
 				}
-				s.describe(a.stdout)
-				if drawTree {
-					fmt.Fprintln(a.stdout)
-					return s.Tree().Draw(a.stdout)
+				if err := s.describe(a.stdout); err != nil || !drawTree {
+					return err
 				}
-				return nil
+				fmt.Fprintln(a.stdout)
+				return s.Tree().Draw(a.stdout)
 			})
 		})
 	})
@@ -90,11 +90,12 @@ func (g shown) summary() infoJSON {
 	return i
 }
 
-// describe prints the group for a reader.
-func (g shown) describe(w io.Writer) {
+// describe prints the group for a reader, in one write.
+func (g shown) describe(to io.Writer) error {
+	w := new(bytes.Buffer)
 	i := g.summary()
 	fmt.Fprintf(w, "group %s, %s\n", i.Group, i.Suite)
-	fmt.Fprintf(w, "epoch %d, %d members\n", i.Epoch, len(i.Members))
+	fmt.Fprintf(w, "epoch %d, %s\n", i.Epoch, membersText(len(i.Members)))
 	if r, ok := g.ReInit(); ok {
 		fmt.Fprintf(w, "the group was shut down, to be continued as %s with %s: \"mls group continue\" makes that\n", label(r.GroupID), r.CipherSuite)
 	} else if !i.Active {
@@ -118,6 +119,15 @@ func (g shown) describe(w io.Writer) {
 	if i.Unconfirmed {
 		fmt.Fprintln(w, "joined by an external commit that is not confirmed yet")
 	}
+	_, err := to.Write(w.Bytes())
+	return err
+}
+
+func membersText(n int) string {
+	if n == 1 {
+		return "1 member"
+	}
+	return fmt.Sprintf("%d members", n)
 }
 
 // aCommit is a commit as it is shown: one that was received, or our own.
@@ -139,8 +149,9 @@ func ownCommit(p *client.PendingCommit) aCommit {
 	return aCommit{sender: framing.Member(p.Leaf), leaf: p.Leaf, epoch: p.Epoch, changes: p.Changes}
 }
 
-// describeCommit prints what a commit would change.
-func (g shown) describeCommit(w io.Writer, s aCommit) {
+// describeCommit prints what a commit would change, in one write.
+func (g shown) describeCommit(to io.Writer, s aCommit) error {
+	w := new(bytes.Buffer)
 	fmt.Fprintf(w, "commit by %s: epoch %d to %d\n", g.committerText(s), g.Epoch(), s.epoch)
 	c := s.changes
 	for _, x := range c.Added {
@@ -168,6 +179,8 @@ func (g shown) describeCommit(w io.Writer, s aCommit) {
 	if !c.Path {
 		fmt.Fprintln(w, "  renews no keys (no path)")
 	}
+	_, err := to.Write(w.Bytes())
+	return err
 }
 
 // changedIdentity says what else than its encryption key a member changes.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
@@ -48,13 +49,17 @@ package's private keys are deleted then.`,
 // join shows the group of a Welcome, asks, and joins it.
 func (a *app) join(ctx context.Context, f *groupFlags, h *home, welcome []byte, opt client.JoinOptions) error {
 	err := h.TryJoin(ctx, welcome, opt, func(trial *group.Group) error {
-		shown{Group: trial}.describe(a.stdout)
+		if err := (shown{Group: trial}).describe(a.stdout); err != nil {
+			return err
+		}
 		return a.confirm(f, "Join this group?")
 	})
 	switch {
 	case errors.Is(err, client.ErrNoKeyPackage):
-		return hinted("a key package serves once; make another with \"mls keypackage\" and have it added",
-			"the Welcome is for none of the key packages in %s", h.dir)
+		return h.noKeyPackage(ctx, welcome, opt)
+	case errors.Is(err, mls.ErrPending):
+		return hinted(`if the members took that commit, process its file or say "mls group accept"; if not, "mls group discard", then join`,
+			"the Welcome is for an epoch before the one that your external commit begins, which is pending")
 	case errors.Is(err, client.ErrGroupExists):
 		return hinted(`"mls group info" shows it; "mls group discard" drops an external join that was not accepted. If this is another group of that name, as when two members said "mls group continue": agree on one, "mls group forget" yours, then join`,
 			"you are in this group already")
@@ -65,12 +70,10 @@ func (a *app) join(ctx context.Context, f *groupFlags, h *home, welcome []byte, 
 	if err != nil {
 		return err
 	}
-	joined, _ := o.(*client.Joined)
-	switch o.(type) {
-	case *client.Joined:
-	case *client.Duplicate:
-		return hinted("a Welcome serves once, also if the group was forgotten since; have another member add you with a new key package", "the Welcome was used before")
-	default:
+	joined, ok := o.(*client.Joined)
+	if used, duplicate := o.(*client.Duplicate); duplicate { // for a key package of last resort
+		return h.usedWelcome(ctx, used)
+	} else if !ok {
 		return fmt.Errorf("nothing to do with %T", o)
 	}
 	info, err := joined.Group.Info(ctx)
@@ -79,6 +82,25 @@ func (a *app) join(ctx context.Context, f *groupFlags, h *home, welcome []byte, 
 	}
 	fmt.Fprintf(a.stderr, "joined %s in epoch %d as leaf %d\n", label(info.ID), info.Epoch, info.OwnLeaf)
 	return nil
+}
+
+// noKeyPackage says why there is no key package for a Welcome: it was used before, or is for others.
+func (h *home) noKeyPackage(ctx context.Context, welcome []byte, opt client.JoinOptions) error {
+	o, err := h.Join(ctx, welcome, opt) // which cannot join, and knows what was used
+	if used, ok := o.(*client.Duplicate); ok && err == nil {
+		return h.usedWelcome(ctx, used)
+	}
+	return hinted("a key package serves once; make another with \"mls keypackage\" and have it added",
+		"the Welcome is for none of the key packages in %s", h.dir)
+}
+
+// usedWelcome refuses a Welcome that was used before.
+func (h *home) usedWelcome(ctx context.Context, used *client.Duplicate) error {
+	err := errors.New("the Welcome was used before")
+	if g, unknown := h.hold(ctx, used.Group); unknown == nil && g.info.Status == client.StatusActive {
+		return &hintError{err, fmt.Sprintf(`you are in group %s: "mls group info" shows it`, label(used.Group))}
+	}
+	return &hintError{err, "a Welcome serves once, also if the group was forgotten since; have another member add you with a new key package"}
 }
 
 // readMessage reads an MLSMessage from a file.

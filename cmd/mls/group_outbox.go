@@ -32,10 +32,7 @@ list.`,
 				return err
 			}
 			if len(args) == 0 {
-				for _, o := range list {
-					fmt.Fprintf(a.stdout, "%d  %s of epoch %d, %d bytes\n", o.ID, o.Kind, o.Epoch, len(o.Message))
-				}
-				return nil
+				return a.listOutbox(list)
 			}
 			number, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
@@ -44,6 +41,16 @@ list.`,
 			return a.resend(ctx, g, list, number, out)
 		})
 	})
+}
+
+// listOutbox lists messages that wait.
+func (a *app) listOutbox(list []client.Outgoing) error {
+	for _, o := range list {
+		if _, err := fmt.Fprintf(a.stdout, "%d  %s of epoch %d, %d bytes\n", o.ID, o.Kind, o.Epoch, len(o.Message)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resend writes a message that waits.

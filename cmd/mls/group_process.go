@@ -112,7 +112,9 @@ func (a *app) ask(f *groupFlags, g *held, trial *group.Group, s *group.Staged) e
 	if err := g.joined(); err != nil {
 		return err
 	}
-	shown{trial, g.info}.describeCommit(a.stdout, receivedCommit(s))
+	if err := (shown{trial, g.info}).describeCommit(a.stdout, receivedCommit(s)); err != nil {
+		return err
+	}
 	question := "Accept this commit?"
 	if g.info.Pending {
 		question = "Accept this commit? Your own pending one is then lost."
@@ -125,8 +127,8 @@ func (a *app) processed(ctx context.Context, g *held, o client.Outcome) error {
 	switch o := o.(type) {
 	case *client.ProposalReceived:
 		return g.show(ctx, func(s shown) error {
-			fmt.Fprintf(a.stdout, "proposal: %s\n", s.proposalText(&o.PendingProposal))
-			return nil
+			_, err := fmt.Fprintf(a.stdout, "proposal: %s\n", s.proposalText(&o.PendingProposal))
+			return err
 		})
 	case *client.CommitApplied:
 		a.epoch(g, "")

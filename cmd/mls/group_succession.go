@@ -116,6 +116,20 @@ func welcomeFlag(cmd *cobra.Command, value *string) {
 	cmd.Flags().StringVarP(value, "welcome", "w", "", "`file` for the Welcome of the other members")
 }
 
+// successionHint adds what to do where a group to come breaks a rule: there is no message yet to explain.
+func successionHint(err error) error {
+	for _, h := range []struct{ section, rule, hint string }{
+		{"11.2", "no-reinit", `"mls group reinit" shuts a group down, so that it can be continued; "mls group branch" leaves it as it is`},
+		{"11.2", "members", `fresh key packages of all other members are needed: "mls group info" lists them`},
+		{"10.1", "cipher-suite", `"mls keypackage --suite" makes one for another cipher suite`},
+	} {
+		if errors.Is(err, &mls.RuleError{Section: h.section, Rule: h.rule}) {
+			return &hintError{err, h.hint}
+		}
+	}
+	return err
+}
+
 // succeed makes a group that continues another, and writes its Welcome.
 func (a *app) succeed(cmd *cobra.Command, f *groupFlags, names []string, welcome string,
 	make func(context.Context, *held, []*treekem.KeyPackage) (*client.Group, *client.Outgoing, error)) error {
@@ -141,7 +155,7 @@ func (a *app) succeed(cmd *cobra.Command, f *groupFlags, names []string, welcome
 			return hinted(`"mls group info" shows it`, "there is a group of that identifier in %s already", g.home.dir)
 		}
 		if err != nil {
-			return err
+			return successionHint(err)
 		}
 		next, err := g.home.hold(ctx, made.ID())
 		if err != nil {
@@ -152,7 +166,7 @@ func (a *app) succeed(cmd *cobra.Command, f *groupFlags, names []string, welcome
 				return &hintError{err, fmt.Sprintf(`the group is made, and its Welcome is kept: "mls group outbox %d --name %s -o FILE" writes it`, out.ID, label(made.ID()))}
 			}
 		}
-		fmt.Fprintf(a.stderr, "created group %s: epoch %d, %d members\n", label(made.ID()), next.info.Epoch, next.info.Members)
+		fmt.Fprintf(a.stderr, "created group %s: epoch %d, %s\n", label(made.ID()), next.info.Epoch, membersText(next.info.Members))
 		return nil
 	})
 }
