@@ -76,41 +76,35 @@ func (h hashAlg) sum(dst, p []byte) []byte {
 	return append(dst, d[:]...)
 }
 
-// innerPad and outerPad are ipad and opad (RFC 2104, Section 2).
+// innerPad is ipad, padChange turns what was XORed with it into what is XORed
+// with opad (RFC 2104, Section 2).
 var (
-	innerPad = [maxBlock]byte(bytes.Repeat([]byte{0x36}, maxBlock))
-	outerPad = [maxBlock]byte(bytes.Repeat([]byte{0x5c}, maxBlock))
+	innerPad  = [maxBlock]byte(bytes.Repeat([]byte{0x36}, maxBlock))
+	padChange = [maxBlock]byte(bytes.Repeat([]byte{0x36 ^ 0x5c}, maxBlock))
 )
 
-// hmac appends HMAC(key, parts…) to dst.
+// hmac appends HMAC(key, parts…) to dst. One buffer serves both hashes: first
+// (key ⊕ ipad) || parts, then (key ⊕ opad) || the hash of that.
 func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 	block := h.block()
-	var hashed [maxHash]byte
-	if len(key) > block {
-		key = h.sum(hashed[:0], key)
-	}
 	var stack [maxBlock + hmacInput]byte
 	in := stack[:block]
 	if n := total(parts); n > hmacInput {
 		in = make([]byte, block, block+n)
 	}
-	copy(in, key)
+	if len(key) > block {
+		h.sum(in[:0], key)
+	} else {
+		copy(in, key)
+	}
 	subtle.XORBytes(in, in, innerPad[:])
 	for _, p := range parts {
 		in = append(in, p...)
 	}
-	var inner [maxHash]byte
-	digest := h.sum(inner[:0], in)
-
-	var outer [maxBlock + maxHash]byte
-	out := outer[:block]
-	copy(out, key)
-	subtle.XORBytes(out, out, outerPad[:])
-	dst = h.sum(dst, append(out, digest...))
-	clear(in)
-	clear(outer[:])
-	clear(inner[:])
-	clear(hashed[:])
+	out := h.sum(in[:block], in)
+	subtle.XORBytes(out[:block], out[:block], padChange[:])
+	dst = h.sum(dst, out)
+	clear(in[:max(len(in), len(out))])
 	return dst
 }
 
