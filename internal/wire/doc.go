@@ -38,13 +38,13 @@ type Decoder interface {
 
 // Marshal returns the encoding of e.
 func Marshal(e Encoder) ([]byte, error) {
-	buf := scratch.Get().(*[]byte)
-	b := NewBuilder((*buf)[:0])
+	b := scratch.Get().(*Builder)
+	lent := b.buf
 	defer func() {
 		if cap(b.buf) <= maxScratch {
 			clear(b.buf) // else it is the result
 		}
-		giveBack(buf, b.buf)
+		giveBack(b, lent)
 	}()
 	e.Encode(b)
 	p, err := b.Bytes()

@@ -5,7 +5,7 @@ import "sync"
 // scratch holds memory for encodings that are needed for one operation only:
 // what is signed or hashed, and plaintexts. Messages are short and many: where
 // each took fresh memory, a tenth of the time went into that.
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
+var scratch = sync.Pool{New: func() any { return new(Builder) }}
 
 // maxScratch is the size up to which scratch memory is kept: for messages of
 // people, not for those that carry a tree.
@@ -14,19 +14,12 @@ const maxScratch = 16 << 10
 // WithScratch calls use with what encode encodes, about n bytes. It is cleared
 // when use returns, which must not keep it.
 func WithScratch(n int, encode func(*Builder) error, use func([]byte) error) error {
-	var buf *[]byte
-	if n <= maxScratch {
-		buf = scratch.Get().(*[]byte)
-	} else {
-		buf = new([]byte) // which is not for the pool
-	}
-	if cap(*buf) < n {
-		*buf = make([]byte, 0, n)
-	}
-	b := NewBuilder((*buf)[:0])
+	b := scratch.Get().(*Builder)
+	lent := b.buf
+	b.Grow(n)
 	defer func() {
 		clear(b.buf)
-		giveBack(buf, b.buf)
+		giveBack(b, lent)
 	}()
 	if err := encode(b); err != nil {
 		return err
@@ -38,17 +31,17 @@ func WithScratch(n int, encode func(*Builder) error, use func([]byte) error) err
 	return use(p)
 }
 
-// giveBack puts scratch memory back for others, all of it cleared. last is what
-// the encoding is in: buf itself, or what took its place when it was too small.
-func giveBack(buf *[]byte, last []byte) {
-	if cap(*buf) > 0 && cap(last) > 0 && &(*buf)[:1][0] != &last[:1][0] {
-		clear((*buf)[:cap(*buf)])
+// giveBack puts b back for others, with the memory that it has now, or the
+// memory that it was lent if it has too much. What was encoded is cleared in the
+// latter here, and in the former by the caller.
+func giveBack(b *Builder, lent []byte) {
+	lent, now := lent[:cap(lent)], b.buf[:cap(b.buf)]
+	if len(lent) > 0 && &lent[0] != &now[0] {
+		clear(lent)
 	}
-	if cap(last) <= maxScratch {
-		*buf = last
+	if len(now) > maxScratch {
+		now = lent
 	}
-	if cap(*buf) <= maxScratch {
-		*buf = (*buf)[:0]
-		scratch.Put(buf)
-	}
+	*b = Builder{buf: now[:0]}
+	scratch.Put(b)
 }

@@ -59,16 +59,16 @@ func TestScratchIsCleared(t *testing.T) {
 
 // inPool looks for something in the pool's memory, and clears it.
 func inPool(what []byte) (found bool) {
-	var all []*[]byte
+	var all []*Builder
 	for range 8 {
-		p := scratch.Get().(*[]byte)
-		all = append(all, p)
-		whole := (*p)[:cap(*p)]
+		b := scratch.Get().(*Builder)
+		all = append(all, b)
+		whole := b.buf[:cap(b.buf)]
 		found = found || bytes.Contains(whole, what)
 		clear(whole)
 	}
-	for _, p := range all {
-		scratch.Put(p)
+	for _, b := range all {
+		scratch.Put(b)
 	}
 	return found
 }
