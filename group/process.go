@@ -114,6 +114,9 @@ func parse(cfg *Config, message []byte) (*framing.Message, error) {
 // other sorts out what is not of this epoch. It returns nil, nil for what is.
 func (v *view) other(groupID []byte, epoch uint64) (Received, error) {
 	err := v.checkGroup(groupID, epoch)
+	if err == nil {
+		return nil, nil
+	}
 	var wrong *mls.EpochError
 	if !errors.As(err, &wrong) {
 		return nil, err
@@ -228,12 +231,12 @@ func (g *Group) processPast(m *framing.PrivateMessage, stale *StaleEpoch) (Recei
 	if err != nil {
 		return nil, err
 	}
-	return application(ac, from, leaf), nil
+	return application(ac, from, leaf.Credential), nil
 }
 
-func application(ac *framing.AuthenticatedContent, from *framing.PrivateSender, leaf *treekem.LeafNode) *Application {
+func application(ac *framing.AuthenticatedContent, from *framing.PrivateSender, c treekem.Credential) *Application {
 	return &Application{
-		Sender: from.Leaf, Credential: leaf.Credential, Epoch: ac.Content.Epoch, Generation: from.Generation,
+		Sender: from.Leaf, Credential: c, Epoch: ac.Content.Epoch, Generation: from.Generation,
 		Data: ac.Content.Application, AuthenticatedData: ac.Content.AuthenticatedData,
 	}
 }
@@ -243,8 +246,8 @@ func application(ac *framing.AuthenticatedContent, from *framing.PrivateSender, 
 func (g *Group) dispatch(ac *framing.AuthenticatedContent, from *framing.PrivateSender) (Received, error) {
 	switch ac.Content.ContentType {
 	case framing.ContentApplication:
-		leaf, _ := g.tree.Leaf(ac.Content.Sender.Leaf)
-		return application(ac, from, leaf), nil
+		credential, _ := g.tree.Credential(ac.Content.Sender.Leaf)
+		return application(ac, from, credential), nil
 	case framing.ContentProposal:
 		return g.proposals.receive(g.view, &g.cfg, ac)
 	default:

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/wire"
 )
 
 // TestCheckAggregatesFindsStaleValues damages each thing that a tree keeps.
@@ -76,6 +77,18 @@ func widened(tree *Tree) *Tree {
 	return &c
 }
 
+// TestCredential reads credentials of both types.
+func TestCredential(t *testing.T) {
+	g := full(t, suite1(t), 4)
+	checkTree(t, g.tree)
+	leaf, _ := g.tree.Leaf(2)
+	leaf.Credential = X509Credential([][]byte{[]byte("one"), []byte("another")})
+	raw := string(must[[]byte](t)(wire.Marshal(leaf)))
+	if got := viewLeaf(raw).credential; got != string(must[[]byte](t)(wire.Marshal(&leaf.Credential))) {
+		t.Errorf("the credential in the leaf is %x", got)
+	}
+}
+
 func TestFindLeaf(t *testing.T) {
 	g := full(t, suite1(t), 4)
 	for i, l := range g.tree.Leaves() {
@@ -109,6 +122,9 @@ func TestOutsideTheTree(t *testing.T) {
 	}
 	if _, ok := tree.SignatureKey(4); ok {
 		t.Error("a signature key outside the tree")
+	}
+	if _, ok := tree.Credential(4); ok {
+		t.Error("a credential outside the tree")
 	}
 	if _, ok := tree.EncryptionKey(7); ok || !tree.IsBlank(7) || tree.NodeHash(7) != nil {
 		t.Error("a node outside the tree")

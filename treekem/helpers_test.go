@@ -14,6 +14,11 @@ func checkTree(t tb, tree *Tree) {
 	if err := tree.CheckAggregates(); err != nil {
 		t.Fatal(err)
 	}
+	for i, l := range tree.Leaves() {
+		if c, ok := tree.Credential(i); !ok || !c.Equal(l.Credential) {
+			t.Fatalf("leaf %d: its credential is not that of the leaf", i)
+		}
+	}
 }
 
 func treeBytes(t tb, tree *Tree) []byte {
