@@ -23,7 +23,7 @@ func TestAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	tag := s.MAC(secret, benchContext)
-	sealed, err := s.Seal(key, nonce, nil, benchContext)
+	sealed, err := s.Seal(nil, key, nonce, nil, benchContext)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestAllocations(t *testing.T) {
 		{"RefHash", 1, func() { s.RefHash(LabelProposalRef, benchContext) }},
 		{"MAC", 1, func() { s.MAC(secret, benchContext) }},
 		{"VerifyMAC", 0, func() { s.VerifyMAC(secret, benchContext, tag) }},
-		{"Seal", 3, func() { s.Seal(key, nonce, nil, benchContext) }},
+		{"Seal", 3, func() { s.Seal(nil, key, nonce, nil, benchContext) }},
 		{"Open", 3, func() { s.Open(key, nonce, nil, sealed) }},
 		{"EncryptWithLabel", 13, func() { s.EncryptWithLabel(pub, "label", benchContext, benchSecret) }},
 		{"DecryptWithLabel", 9, func() { s.DecryptWithLabel(k, "label", benchContext, ct) }},

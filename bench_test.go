@@ -126,7 +126,7 @@ func BenchmarkSeal(b *testing.B) {
 		key, nonce, plaintext := RandomSecret(s.KeySize()), make([]byte, s.NonceSize()), make([]byte, 1024)
 		b.SetBytes(int64(len(plaintext)))
 		for b.Loop() {
-			if _, err := s.Seal(key, nonce, benchContext, plaintext); err != nil {
+			if _, err := s.Seal(nil, key, nonce, benchContext, plaintext); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -136,7 +136,7 @@ func BenchmarkSeal(b *testing.B) {
 func BenchmarkOpen(b *testing.B) {
 	benchSuites(b, func(b *testing.B, s *Suite) {
 		key, nonce, plaintext := RandomSecret(s.KeySize()), make([]byte, s.NonceSize()), make([]byte, 1024)
-		ct, err := s.Seal(key, nonce, benchContext, plaintext)
+		ct, err := s.Seal(nil, key, nonce, benchContext, plaintext)
 		if err != nil {
 			b.Fatal(err)
 		}

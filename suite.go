@@ -144,13 +144,14 @@ func (s *Suite) VerifyMAC(key Secret, data, tag []byte) bool {
 	return hmac.Equal(s.hash.hmac(buf[:0], key.key(), data), tag)
 }
 
-// Seal returns the AEAD encryption of plaintext: its length and TagSize bytes.
-// A key or nonce of another size than the suite's is an error.
-func (s *Suite) Seal(key Secret, nonce, aad, plaintext []byte) ([]byte, error) {
+// Seal appends the AEAD encryption of plaintext to dst: its length and TagSize
+// bytes. To encrypt in place, use plaintext[:0] as dst. A key or nonce of another
+// size than the suite's is an error.
+func (s *Suite) Seal(dst []byte, key Secret, nonce, aad, plaintext []byte) ([]byte, error) {
 	if err := s.checkAEAD(key, nonce); err != nil {
 		return nil, err
 	}
-	return s.aead.instance(key.key(), nonce).Seal(nil, nonce, plaintext, aad), nil
+	return s.aead.instance(key.key(), nonce).Seal(dst, nonce, plaintext, aad), nil
 }
 
 // Open returns the plaintext of ciphertext, or [ErrAuth]. A key or nonce of

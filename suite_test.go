@@ -107,7 +107,7 @@ func TestVerifyMACRefuses(t *testing.T) {
 func TestSealOpen(t *testing.T) {
 	eachSuite(t, func(t *testing.T, s *mls.Suite) {
 		key, nonce, aad := mls.RandomSecret(s.KeySize()), make([]byte, s.NonceSize()), []byte("aad")
-		ct, err := s.Seal(key, nonce, aad, []byte("plaintext"))
+		ct, err := s.Seal(nil, key, nonce, aad, []byte("plaintext"))
 		if err != nil || len(ct) != len("plaintext")+s.TagSize() {
 			t.Fatalf("%d bytes, %v", len(ct), err)
 		}
@@ -127,7 +127,7 @@ func TestSealOpen(t *testing.T) {
 			}
 		}
 		for _, n := range []int{0, 11, 13, 16} {
-			if _, err := s.Seal(key, make([]byte, n), nil, nil); err == nil {
+			if _, err := s.Seal(nil, key, make([]byte, n), nil, nil); err == nil {
 				t.Errorf("sealed under a nonce of %d bytes", n)
 			}
 			if _, err := s.Open(key, make([]byte, n), nil, ct); err == nil {
@@ -135,7 +135,7 @@ func TestSealOpen(t *testing.T) {
 			}
 		}
 		for _, k := range []mls.Secret{{}, mls.ZeroSecret(0), mls.ZeroSecret(24), mls.ZeroSecret(33)} {
-			if _, err := s.Seal(k, nonce, nil, nil); err == nil {
+			if _, err := s.Seal(nil, k, nonce, nil, nil); err == nil {
 				t.Errorf("sealed under a key of %d bytes", k.Len())
 			}
 		}

@@ -139,7 +139,7 @@ func (p *protection) protectPublic(at *node, content framing.FramedContent) []by
 	a := p.sign(at, framing.WireFormatPublicMessage, content)
 	m, err := framing.ProtectPublic(p.suite, p.secrets(), a, p.groupContext)
 	at.must(err)
-	return encodeMessage(at, framing.Message{WireFormat: framing.WireFormatPublicMessage, Public: m})
+	return m
 }
 
 func (p *protection) protectPrivate(at *node, content framing.FramedContent) []byte {
@@ -147,7 +147,7 @@ func (p *protection) protectPrivate(at *node, content framing.FramedContent) []b
 	secrets := p.secrets()
 	m, err := framing.ProtectPrivate(p.suite, secrets, secrets.TakeSecretTree(protectionLeaves), a, 0)
 	at.must(err)
-	return encodeMessage(at, framing.Message{WireFormat: framing.WireFormatPrivateMessage, Private: m})
+	return m
 }
 
 // refusePublic checks that application data is not put into a PublicMessage
@@ -175,13 +175,6 @@ func parseMessage(at *node, data []byte) *framing.Message {
 		at.fail("does not encode to what it was decoded from")
 	}
 	return m
-}
-
-func encodeMessage(at *node, m framing.Message) []byte {
-	m.Version = mls.MLS10
-	data, err := m.Bytes()
-	at.must(err)
-	return data
 }
 
 // checkMessages checks the encodings of RFC 9420, Sections 6, 7.8, 10 and 12.

@@ -205,14 +205,12 @@ func generateMessageProtection(g *generator) {
 		return a
 	}
 	public := func(content framing.FramedContent) digits {
-		m := must(framing.ProtectPublic(s, secrets(), sign(framing.WireFormatPublicMessage, content), groupContext))
-		return message(framing.Message{WireFormat: framing.WireFormatPublicMessage, Public: m})
+		return must(framing.ProtectPublic(s, secrets(), sign(framing.WireFormatPublicMessage, content), groupContext))
 	}
 	private := func(content framing.FramedContent) digits {
 		e := secrets()
-		m := must(framing.ProtectPrivate(s, e, e.TakeSecretTree(protectionLeaves),
+		return must(framing.ProtectPrivate(s, e, e.TakeSecretTree(protectionLeaves),
 			sign(framing.WireFormatPrivateMessage, content), g.below(40)))
-		return message(framing.Message{WireFormat: framing.WireFormatPrivateMessage, Private: m})
 	}
 	proposal, commit := g.contents()
 	proposed := framing.FramedContent{ContentType: framing.ContentProposal, Proposal: proposal}

@@ -38,9 +38,9 @@ func TestAllocations(t *testing.T) {
 		name     string
 		got, max float64
 	}{
-		{"sign, protect and encode", send, 28},
-		{"parse, unprotect and verify", received, 30},
-		{"sign and protect publicly", propose, 14},
+		{"sign, protect and encode", send, 16},
+		{"parse, unprotect and verify", received, 26},
+		{"sign and protect publicly", propose, 10},
 		{"parse", parse, 8},
 	} {
 		t.Logf("%s: %.0f allocations", x.name, x.got)

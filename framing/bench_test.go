@@ -29,11 +29,11 @@ func sendKibibyte(b testing.TB, p *party) []byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := ProtectPrivate(p.suite, p.epoch, p.tree, a, 0)
+	data, err := ProtectPrivate(p.suite, p.epoch, p.tree, a, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return messageBytes(b, &Message{Version: mls.MLS10, WireFormat: WireFormatPrivateMessage, Private: m})
+	return data
 }
 
 // BenchmarkReceive is all that receiving 1 KiB takes: parse, unprotect, verify.
@@ -77,7 +77,7 @@ func BenchmarkSendFloor(b *testing.B) {
 				if _, err := s.SignWithLabel(alice.signer, labelFramedContentTBS, tbs); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := s.Seal(key, nonce, aad, plaintext); err != nil {
+				if _, err := s.Seal(nil, key, nonce, aad, plaintext); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -97,7 +97,7 @@ func BenchmarkReceiveFloor(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			ciphertext, err := s.Seal(key, nonce, aad, plaintext)
+			ciphertext, err := s.Seal(nil, key, nonce, aad, plaintext)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -122,11 +122,11 @@ func floorInput(b *testing.B, p *party) (tbs, plaintext, aad []byte) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if plaintext, err = encodePrivateContent(a, 0, MaxCiphertext); err != nil {
+	if plaintext, err = privateContent(a, 0, MaxCiphertext); err != nil {
 		b.Fatal(err)
 	}
 	m := &PrivateMessage{GroupID: a.Content.GroupID, Epoch: a.Content.Epoch, ContentType: a.Content.ContentType}
-	if aad, _, err = m.aads(); err != nil {
+	if aad, _, err = m.aads(new(wire.Builder)); err != nil {
 		b.Fatal(err)
 	}
 	return tbs, plaintext, aad

@@ -88,18 +88,22 @@ func Example() {
 		log.Fatal(err)
 	}
 
+	received, err := framing.Parse(sent)
+	if err != nil {
+		log.Fatal(err)
+	}
 	verify := func(a *framing.AuthenticatedContent) error {
 		// A real receiver takes the key from the ratchet tree, at the
 		// sender's leaf.
 		return a.Verify(suite, signer.Public(), groupContext)
 	}
-	got, err := framing.UnprotectPrivate(suite, bob.epoch, bob.tree, sent, verify)
+	got, err := framing.UnprotectPrivate(suite, bob.epoch, bob.tree, received.Private, verify)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("leaf %d says %s\n", got.Content.Sender.Leaf, got.Content.Application)
 
-	_, err = framing.UnprotectPrivate(suite, bob.epoch, bob.tree, sent, verify)
+	_, err = framing.UnprotectPrivate(suite, bob.epoch, bob.tree, received.Private, verify)
 	fmt.Println("again:", errors.Is(err, mls.ErrKeyConsumed))
 	// Output:
 	// leaf 0 says hello

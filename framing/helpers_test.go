@@ -90,11 +90,49 @@ func (p *party) sign(t testing.TB, f WireFormat, c FramedContent) *Authenticated
 
 func (p *party) protect(t testing.TB, c FramedContent, padding int) *PrivateMessage {
 	t.Helper()
-	m, err := ProtectPrivate(p.suite, p.epoch, p.tree, p.sign(t, WireFormatPrivateMessage, c), padding)
+	data, err := ProtectPrivate(p.suite, p.epoch, p.tree, p.sign(t, WireFormatPrivateMessage, c), padding)
 	if err != nil {
 		t.Fatalf("ProtectPrivate: %v", err)
 	}
+	return parsePrivate(t, data)
+}
+
+// protectPublic returns what ProtectPublic makes as its receivers read it.
+func protectPublic(t testing.TB, s *mls.Suite, epoch *keyschedule.EpochSecrets, a *AuthenticatedContent, context []byte) *PublicMessage {
+	t.Helper()
+	data, err := ProtectPublic(s, epoch, a, context)
+	if err != nil {
+		t.Fatalf("ProtectPublic: %v", err)
+	}
+	return parse(t, data).Public
+}
+
+// parsePrivate reads what ProtectPrivate makes.
+func parsePrivate(t testing.TB, data []byte) *PrivateMessage {
+	t.Helper()
+	return parse(t, data).Private
+}
+
+// parse reads a message, which must encode to the same bytes.
+func parse(t testing.TB, data []byte) *Message {
+	t.Helper()
+	m, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(messageBytes(t, m), data) {
+		t.Fatal("a message that encodes to other bytes")
+	}
 	return m
+}
+
+// privateContent returns the plaintext of a PrivateMessage.
+func privateContent(a *AuthenticatedContent, padding, limit int) (out []byte, err error) {
+	err = withPrivateContent(a, padding, limit, func(p []byte) error {
+		out = bytes.Clone(p)
+		return nil
+	})
+	return out, err
 }
 
 // verifier returns the check that p makes of a message from sender.

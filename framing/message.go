@@ -44,25 +44,25 @@ func Parse(data []byte) (*Message, error) {
 
 // Bytes returns the serialized MLSMessage.
 func (m *Message) Bytes() ([]byte, error) {
-	var b wire.Builder
-	if p := m.Private; p != nil {
-		b.Grow(len(p.GroupID) + len(p.AuthenticatedData) + len(p.EncryptedSenderData) + len(p.Ciphertext) + headerSize)
-	}
-	m.Encode(&b)
-	return b.Bytes()
+	return wire.Marshal(m)
 }
 
-// headerSize is the size of an encoded PrivateMessage without the contents of its
-// four vectors, at most: version, wire format, epoch, content type and lengths.
-const headerSize = 2 + 2 + 8 + 1 + 4*4
+// encodeHeader writes how every MLSMessage begins.
+func encodeHeader(b *wire.Builder, v mls.ProtocolVersion, f WireFormat) {
+	if v != mls.MLS10 {
+		fail(b, "protocol version %d", uint16(v))
+	}
+	b.U16(uint16(v))
+	b.U16(uint16(f))
+}
+
+// headerSize is more than the version, the wire format and the lengths of the two
+// ciphertexts of a PrivateMessage take.
+const headerSize = 2 + 2 + 2*4
 
 // Encode writes the wire form.
 func (m *Message) Encode(b *wire.Builder) {
-	if m.Version != mls.MLS10 {
-		fail(b, "protocol version %d", uint16(m.Version))
-	}
-	b.U16(uint16(m.Version))
-	b.U16(uint16(m.WireFormat))
+	encodeHeader(b, m.Version, m.WireFormat)
 	switch {
 	case m.WireFormat == WireFormatPublicMessage && m.Public != nil:
 		m.Public.Encode(b)

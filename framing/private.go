@@ -88,18 +88,23 @@ func (m *PrivateMessage) encodeSenderDataAAD(b *wire.Builder) {
 	b.U8(uint8(m.ContentType))
 }
 
-// aads returns the AADs of the content and of the sender data, of which the
-// latter is a prefix of the former.
-func (m *PrivateMessage) aads() (content, senderData []byte, err error) {
-	var b wire.Builder
-	b.Grow(len(m.GroupID) + len(m.AuthenticatedData) + 2*wire.VarintSize(wire.MaxVector) + 8 + 1)
-	m.encodeSenderDataAAD(&b)
+// aads appends the AADs to b, which has room for them, and returns them: that of
+// the sender data is how that of the content begins.
+func (m *PrivateMessage) aads(b *wire.Builder) (content, senderData []byte, err error) {
+	start := b.Len()
+	m.encodeSenderDataAAD(b)
 	n := b.Len()
 	b.Opaque(m.AuthenticatedData)
-	if content, err = b.Bytes(); err != nil {
+	p, err := b.Bytes()
+	if err != nil {
 		return nil, nil, err
 	}
-	return content, content[:n:n], nil
+	return p[start:], p[start:n:n], nil
+}
+
+// aadsSize is the size of both AADs together, at most.
+func (m *PrivateMessage) aadsSize() int {
+	return len(m.GroupID) + len(m.AuthenticatedData) + 2*wire.VarintSize(wire.MaxVector) + 8 + 1
 }
 
 // ratchet says which of the sender's two ratchets encrypts content of a type
@@ -150,35 +155,35 @@ func (d *senderData) guardNonce(nonce []byte) []byte {
 // ProtectPrivate encrypts a signed message with the next key of the sender's
 // ratchet for its content type (RFC 9420, Section 6.3). The sender's leaf is
 // a.Content.Sender.Leaf. padding is the number of zero bytes to append to hide
-// the length of the content. The result shares a's group ID and authenticated
-// data.
+// the length of the content. The result is a serialized [Message] with a
+// PrivateMessage.
 //
 // The key is used up even if the message is never sent: whoever saves state
 // must save that of st before the message leaves. Errors before that leave st
 // as it was: a *mls.RuleError if the message must not be a PrivateMessage or
 // is too large.
-func ProtectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, a *AuthenticatedContent, padding int) (*PrivateMessage, error) {
+func ProtectPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, a *AuthenticatedContent, padding int) ([]byte, error) {
 	if err := a.checkProtectable(s, WireFormatPrivateMessage); err != nil {
 		return nil, err
 	}
-	var m *PrivateMessage
+	var message []byte
 	err := withPrivateContent(a, padding, MaxCiphertext-s.TagSize(), func(plaintext []byte) (err error) {
-		m, err = sealPrivate(s, epoch, st, a, plaintext)
+		message, err = sealPrivate(s, epoch, st, a, plaintext)
 		return err
 	})
-	return m, err
+	return message, err
 }
 
-// sealPrivate encrypts the plaintext of a message.
-func sealPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, a *AuthenticatedContent, plaintext []byte) (*PrivateMessage, error) {
+// sealPrivate encrypts the plaintext of a message into its place in an MLSMessage,
+// whose memory is all that a message takes: short messages are many.
+func sealPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.SecretTree, a *AuthenticatedContent, plaintext []byte) ([]byte, error) {
 	c := &a.Content
-	m := &PrivateMessage{
-		GroupID:           c.GroupID,
-		Epoch:             c.Epoch,
-		ContentType:       c.ContentType,
-		AuthenticatedData: c.AuthenticatedData,
-	}
-	contentAAD, senderAAD, err := m.aads()
+	m := PrivateMessage{GroupID: c.GroupID, Epoch: c.Epoch, ContentType: c.ContentType, AuthenticatedData: c.AuthenticatedData}
+	sealedSize := len(plaintext) + s.TagSize()
+	var b wire.Builder
+	b.Grow(headerSize + m.aadsSize() + senderDataSize + s.TagSize() + sealedSize)
+	encodeHeader(&b, mls.MLS10, WireFormatPrivateMessage)
+	contentAAD, senderAAD, err := m.aads(&b)
 	if err != nil {
 		return nil, err
 	}
@@ -189,28 +194,36 @@ func sealPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.
 	defer key.Destroy()
 	sender := senderData{leaf: c.Sender.Leaf, generation: generation}
 	rand.Read(sender.reuseGuard[:])
-	m.Ciphertext, err = s.Seal(key, sender.guardNonce(nonce), contentAAD, plaintext)
+
+	b.Opaque(make([]byte, senderDataSize+s.TagSize())) // sealed last, as its key depends on the ciphertext
+	senderEnd := b.Len()
+	out, err := b.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	if err := m.sealSenderData(s, epoch, &sender, senderAAD); err != nil {
+	out = wire.AppendVarint(out, uint32(sealedSize))
+	out, err = s.Seal(out, key, sender.guardNonce(nonce), contentAAD, plaintext)
+	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	place := out[senderEnd-senderDataSize-s.TagSize() : senderEnd]
+	if err := sender.seal(place, s, epoch, out[len(out)-sealedSize:], senderAAD); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-// sealSenderData sets EncryptedSenderData. Its key depends on the ciphertext.
-func (m *PrivateMessage) sealSenderData(s *mls.Suite, epoch *keyschedule.EpochSecrets, d *senderData, aad []byte) error {
-	var b wire.Builder
-	b.Grow(senderDataSize)
-	d.Encode(&b)
+// seal encrypts the sender data of a message with that ciphertext into place.
+func (d *senderData) seal(place []byte, s *mls.Suite, epoch *keyschedule.EpochSecrets, ciphertext, aad []byte) error {
+	b := wire.NewBuilder(place[:0])
+	d.Encode(b)
 	plaintext, err := b.Bytes()
 	if err != nil {
 		return err
 	}
-	key, nonce := epoch.SenderData(m.Ciphertext)
+	key, nonce := epoch.SenderData(ciphertext)
 	defer key.Destroy()
-	m.EncryptedSenderData, err = s.Seal(key, nonce, aad, plaintext)
+	_, err = s.Seal(place[:0], key, nonce, aad, plaintext)
 	return err
 }
 
@@ -265,7 +278,9 @@ type PrivateSender struct {
 // OpenSender is the first half of [UnprotectPrivate]: it decrypts the sender
 // data. The error is ErrAuth if that fails.
 func OpenSender(s *mls.Suite, epoch *keyschedule.EpochSecrets, m *PrivateMessage) (*PrivateSender, error) {
-	contentAAD, senderAAD, err := m.aads()
+	var b wire.Builder
+	b.Grow(m.aadsSize())
+	contentAAD, senderAAD, err := m.aads(&b)
 	if err != nil {
 		return nil, err
 	}
@@ -301,8 +316,8 @@ func (p *PrivateSender) Unprotect(st *keyschedule.SecretTree, verify func(*Authe
 	return a, nil
 }
 
-// encodePrivateContent returns the plaintext of a PrivateMessage of at most limit
-// bytes (RFC 9420, Section 6.3.1).
+// withPrivateContent calls use with the plaintext of a PrivateMessage, of at most
+// limit bytes (RFC 9420, Section 6.3.1), which is gone afterwards.
 //
 //	struct {
 //	    select (PrivateMessage.content_type) {
@@ -313,16 +328,6 @@ func (p *PrivateSender) Unprotect(st *keyschedule.SecretTree, verify func(*Authe
 //	    FramedContentAuthData auth;
 //	    opaque padding[length_of_padding];
 //	} PrivateMessageContent;
-func encodePrivateContent(a *AuthenticatedContent, padding, limit int) (out []byte, err error) {
-	err = withPrivateContent(a, padding, limit, func(p []byte) error {
-		out = bytes.Clone(p)
-		return nil
-	})
-	return out, err
-}
-
-// withPrivateContent calls use with what encodePrivateContent returns, which is
-// gone afterwards.
 func withPrivateContent(a *AuthenticatedContent, padding, limit int, use func([]byte) error) error {
 	room := a.sizeHint() + min(max(padding, 0), limit)
 	return wire.WithScratch(room, func(b *wire.Builder) error {

@@ -31,12 +31,11 @@ func TestPrivateRoundTrip(t *testing.T) {
 		for name, c := range contents() {
 			for _, padding := range []int{0, 1, 255, 4096} {
 				sent := alice.sign(t, WireFormatPrivateMessage, alice.content(c))
-				m, err := ProtectPrivate(s, alice.epoch, alice.tree, sent, padding)
+				data, err := ProtectPrivate(s, alice.epoch, alice.tree, sent, padding)
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				m = reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPrivateMessage, Private: m}).Private
-				got, err := bob.unprotect(alice, m)
+				got, err := bob.unprotect(alice, parsePrivate(t, data))
 				if err != nil {
 					t.Fatalf("%s, %d bytes of padding: %v", name, padding, err)
 				}
@@ -56,11 +55,7 @@ func TestPublicRoundTrip(t *testing.T) {
 				continue
 			}
 			sent := alice.sign(t, WireFormatPublicMessage, alice.content(c))
-			m, err := ProtectPublic(s, alice.epoch, sent, alice.context)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			m = reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m}).Public
+			m := protectPublic(t, s, alice.epoch, sent, alice.context)
 			got, err := UnprotectPublic(bob.epoch, m, bob.context)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -80,10 +75,7 @@ func TestPublicRoundTrip(t *testing.T) {
 func TestMembershipTag(t *testing.T) {
 	alice, bob := twoParties(t, suite1(t))
 	sent := alice.sign(t, WireFormatPublicMessage, alice.content(committing()))
-	m, err := ProtectPublic(alice.suite, alice.epoch, sent, alice.context)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := protectPublic(t, alice.suite, alice.epoch, sent, alice.context)
 	good := m.MembershipTag
 	for _, tag := range [][]byte{nil, {}, good[:1], good[:len(good)-1], append(bytes.Clone(good), 0), flipped(good, 0), flipped(good, len(good)-1)} {
 		m.MembershipTag = tag
@@ -118,10 +110,7 @@ func TestMembershipTag(t *testing.T) {
 func TestObservePublic(t *testing.T) {
 	alice, bob := twoParties(t, suite1(t))
 	sent := alice.sign(t, WireFormatPublicMessage, alice.content(proposing(removal(2))))
-	m, err := ProtectPublic(alice.suite, alice.epoch, sent, alice.context)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := protectPublic(t, alice.suite, alice.epoch, sent, alice.context)
 	m.MembershipTag = flipped(m.MembershipTag, 0)
 	got, err := ObservePublic(m)
 	if err != nil {
@@ -195,16 +184,16 @@ func TestPaddingHidesLength(t *testing.T) {
 func TestCiphertextSize(t *testing.T) {
 	alice, _ := twoParties(t, suite1(t))
 	a := alice.sign(t, WireFormatPrivateMessage, alice.content(application("hello")))
-	bare, err := encodePrivateContent(a, 0, MaxCiphertext)
+	bare, err := privateContent(a, 0, MaxCiphertext)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := encodePrivateContent(a, 10, len(bare)+10); err != nil || len(got) != len(bare)+10 {
+	if got, err := privateContent(a, 10, len(bare)+10); err != nil || len(got) != len(bare)+10 {
 		t.Errorf("at the limit: %d bytes, %v", len(got), err)
 	}
-	_, err = encodePrivateContent(a, 11, len(bare)+10)
+	_, err = privateContent(a, 11, len(bare)+10)
 	wantRule(t, err, "6.3.1", "ciphertext-size")
-	_, err = encodePrivateContent(a, 0, len(bare)-1)
+	_, err = privateContent(a, 0, len(bare)-1)
 	wantRule(t, err, "6.3.1", "ciphertext-size")
 	before := alice.treeState(t)
 	for _, padding := range []int{-1, math.MinInt, MaxCiphertext, math.MaxInt} {
@@ -252,7 +241,7 @@ func TestReuseGuard(t *testing.T) {
 func (p *party) forge(t *testing.T, typ ContentType, plaintext []byte, edit func(*senderData), extra ...byte) *PrivateMessage {
 	t.Helper()
 	m := &PrivateMessage{GroupID: []byte("group"), Epoch: 7, ContentType: typ}
-	contentAAD, senderAAD, err := m.aads()
+	contentAAD, senderAAD, err := m.aads(new(wire.Builder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,14 +250,14 @@ func (p *party) forge(t *testing.T, typ ContentType, plaintext []byte, edit func
 		t.Fatal(err)
 	}
 	d := senderData{leaf: p.leaf, generation: generation}
-	if m.Ciphertext, err = p.suite.Seal(key, d.guardNonce(nonce), contentAAD, plaintext); err != nil {
+	if m.Ciphertext, err = p.suite.Seal(nil, key, d.guardNonce(nonce), contentAAD, plaintext); err != nil {
 		t.Fatal(err)
 	}
 	if edit != nil {
 		edit(&d)
 	}
 	key, nonce = p.epoch.SenderData(m.Ciphertext)
-	m.EncryptedSenderData, err = p.suite.Seal(key, nonce, senderAAD, append(mustMarshal(t, &d), extra...))
+	m.EncryptedSenderData, err = p.suite.Seal(nil, key, nonce, senderAAD, append(mustMarshal(t, &d), extra...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +267,7 @@ func (p *party) forge(t *testing.T, typ ContentType, plaintext []byte, edit func
 // plaintext is a signed PrivateMessageContent without padding.
 func (p *party) plaintext(t *testing.T, c FramedContent) []byte {
 	t.Helper()
-	out, err := encodePrivateContent(p.sign(t, WireFormatPrivateMessage, p.content(c)), 0, MaxCiphertext)
+	out, err := privateContent(p.sign(t, WireFormatPrivateMessage, p.content(c)), 0, MaxCiphertext)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -449,10 +438,7 @@ func TestTamperedPublicMessage(t *testing.T) {
 		for name, c := range map[string]FramedContent{
 			"commit": alice.content(committing()), "proposal": alice.content(proposing(removal(1))), "external": external,
 		} {
-			m, err := ProtectPublic(s, alice.epoch, alice.sign(t, WireFormatPublicMessage, c), alice.context)
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := protectPublic(t, s, alice.epoch, alice.sign(t, WireFormatPublicMessage, c), alice.context)
 			data := messageBytes(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m})
 			before := bob.treeState(t)
 			for i := range data {

@@ -54,24 +54,24 @@ func (m *PublicMessage) Decode(r *wire.Reader) {
 // ProtectPublic frames a signed handshake message for members and for anybody
 // who may read it, and computes a member's membership tag (RFC 9420,
 // Section 6.2). epoch and groupContext are those of the message's epoch; both
-// may be nil if the sender is not a member. The result shares a's memory.
+// may be nil if the sender is not a member. The result is a serialized [Message]
+// with a PublicMessage.
 //
 // The error is a *mls.RuleError if the message must not be a PublicMessage, as
 // is the case for application data.
-func ProtectPublic(s *mls.Suite, epoch *keyschedule.EpochSecrets, a *AuthenticatedContent, groupContext []byte) (*PublicMessage, error) {
+func ProtectPublic(s *mls.Suite, epoch *keyschedule.EpochSecrets, a *AuthenticatedContent, groupContext []byte) ([]byte, error) {
 	if err := a.checkProtectable(s, WireFormatPublicMessage); err != nil {
 		return nil, err
 	}
 	m := &PublicMessage{Content: a.Content, Signature: a.Signature, ConfirmationTag: a.ConfirmationTag}
-	if a.Content.Sender.Type != SenderMember {
-		return m, nil
+	if a.Content.Sender.Type == SenderMember {
+		tbm, err := a.membershipBytes(epoch, groupContext)
+		if err != nil {
+			return nil, err
+		}
+		m.MembershipTag = epoch.MembershipTag(tbm)
 	}
-	tbm, err := a.membershipBytes(epoch, groupContext)
-	if err != nil {
-		return nil, err
-	}
-	m.MembershipTag = epoch.MembershipTag(tbm)
-	return m, nil
+	return (&Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m}).Bytes()
 }
 
 // UnprotectPublic checks that a PublicMessage may be one and, if its sender

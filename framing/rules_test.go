@@ -101,11 +101,7 @@ func TestExternalSenderProposals(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %v", typ, err)
 		}
-		m, err := ProtectPublic(alice.suite, nil, a, nil)
-		if err != nil {
-			t.Fatalf("%v: %v", typ, err)
-		}
-		m = reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m}).Public
+		m := protectPublic(t, alice.suite, nil, a, nil)
 		got, err := UnprotectPublic(bob.epoch, m, bob.context)
 		if err != nil {
 			t.Fatalf("%v: %v", typ, err)
@@ -178,14 +174,11 @@ func TestNewMemberSenders(t *testing.T) {
 		if c.ContentType == ContentCommit {
 			a.ConfirmationTag = make([]byte, alice.suite.HashSize())
 		}
-		m, err := ProtectPublic(alice.suite, nil, a, nil)
-		if err != nil {
-			t.Fatalf("%v: %v", x.sender, err)
-		}
+		m := protectPublic(t, alice.suite, nil, a, nil)
 		if m.MembershipTag != nil {
 			t.Errorf("%v: a membership tag", x.sender)
 		}
-		got, err := UnprotectPublic(nil, reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m}).Public, nil)
+		got, err := UnprotectPublic(nil, m, nil)
 		if err != nil {
 			t.Fatalf("%v: %v", x.sender, err)
 		}
@@ -239,10 +232,7 @@ func TestGroupContextIsRequired(t *testing.T) {
 	if _, err := ProtectPublic(alice.suite, nil, p, alice.context); err == nil {
 		t.Error("a membership tag without an epoch")
 	}
-	m, err := ProtectPublic(alice.suite, alice.epoch, p, alice.context)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := protectPublic(t, alice.suite, alice.epoch, p, alice.context)
 	if _, err := UnprotectPublic(nil, m, alice.context); err == nil {
 		t.Error("a membership tag is accepted without an epoch")
 	}
@@ -310,11 +300,7 @@ func TestProposalRef(t *testing.T) {
 		t.Error("the reference is not the hash of the AuthenticatedContent")
 	}
 	// The receiver computes the same reference from the wire.
-	m, err := ProtectPublic(alice.suite, alice.epoch, public, alice.context)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m = reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m}).Public
+	m := protectPublic(t, alice.suite, alice.epoch, public, alice.context)
 	got, err := UnprotectPublic(bob.epoch, m, bob.context)
 	if err != nil {
 		t.Fatal(err)
@@ -345,7 +331,7 @@ func TestGroupInfoSignature(t *testing.T) {
 	if err := g.Sign(alice.suite, alice.signer); err != nil {
 		t.Fatal(err)
 	}
-	g = reparse(t, m).GroupInfo
+	g = parse(t, messageBytes(t, m)).GroupInfo
 	if err := g.Verify(bob.suite, alice.signer.Public()); err != nil {
 		t.Fatal(err)
 	}

@@ -300,11 +300,7 @@ func (p *protection) public(t *testing.T, typ ContentType, data, message []byte)
 	tag := open(m.Public).ConfirmationTag
 
 	epoch, _ := p.epoch()
-	again, err := ProtectPublic(p.suite, epoch, p.sign(t, WireFormatPublicMessage, typ, data, tag), p.context)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again = reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: again}).Public
+	again := protectPublic(t, p.suite, epoch, p.sign(t, WireFormatPublicMessage, typ, data, tag), p.context)
 	open(again)
 }
 
@@ -334,22 +330,8 @@ func (p *protection) private(t *testing.T, typ ContentType, data, message []byte
 		if err != nil {
 			t.Fatal(err)
 		}
-		again = reparse(t, &Message{Version: mls.MLS10, WireFormat: WireFormatPrivateMessage, Private: again}).Private
-		open(again)
+		open(parsePrivate(t, again))
 	}
-}
-
-func reparse(t *testing.T, m *Message) *Message {
-	t.Helper()
-	data, err := m.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 func TestVectorsMessageProtection(t *testing.T) {

@@ -155,11 +155,7 @@ func (v *view) externalCommit(cfg *Config, opt *ExternalJoinOptions, list []*pro
 			})
 		},
 		protect: func(ac *framing.AuthenticatedContent) ([]byte, error) {
-			p, err := framing.ProtectPublic(v.suite, nil, ac, nil)
-			if err != nil {
-				return nil, err
-			}
-			return publicMessage(p)
+			return framing.ProtectPublic(v.suite, nil, ac, nil)
 		},
 	}
 	if err := m.renewPath(leaf); err != nil {

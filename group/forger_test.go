@@ -372,7 +372,7 @@ func (c *client) framePrivate(ac *framing.AuthenticatedContent, p privateParts) 
 	m := &framing.PrivateMessage{
 		GroupID: content.GroupID, Epoch: content.Epoch, ContentType: content.ContentType, AuthenticatedData: content.AuthenticatedData,
 	}
-	m.Ciphertext = must[[]byte](c.t)(s.Seal(key, nonce, must[[]byte](c.t)(aad.Bytes()), plain))
+	m.Ciphertext = must[[]byte](c.t)(s.Seal(nil, key, nonce, must[[]byte](c.t)(aad.Bytes()), plain))
 
 	if p.claim != nil {
 		generation = *p.claim
@@ -382,7 +382,7 @@ func (c *client) framePrivate(ac *framing.AuthenticatedContent, p privateParts) 
 	sd.U32(generation)
 	sd.Raw(guard[:])
 	sdKey, sdNonce := c.g.TestingEpoch().SenderData(m.Ciphertext)
-	m.EncryptedSenderData = must[[]byte](c.t)(s.Seal(sdKey, sdNonce, senderAAD, must[[]byte](c.t)(sd.Bytes())))
+	m.EncryptedSenderData = must[[]byte](c.t)(s.Seal(nil, sdKey, sdNonce, senderAAD, must[[]byte](c.t)(sd.Bytes())))
 	return must[[]byte](c.t)((&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatPrivateMessage, Private: m}).Bytes())
 }
 

@@ -61,11 +61,7 @@ func (g *Group) content(kind framing.ContentType, authenticatedData []byte) fram
 }
 
 func (g *Group) protectPrivate(ac *framing.AuthenticatedContent, size int) ([]byte, error) {
-	m, err := framing.ProtectPrivate(g.suite, g.epoch, g.ratchets, ac, g.cfg.padding(size))
-	if err != nil {
-		return nil, err
-	}
-	return (&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatPrivateMessage, Private: m}).Bytes()
+	return framing.ProtectPrivate(g.suite, g.epoch, g.ratchets, ac, g.cfg.padding(size))
 }
 
 // protect frames a proposal or commit by the configured policy, and remembers
@@ -76,10 +72,7 @@ func (g *Group) protect(ac *framing.AuthenticatedContent) ([]byte, error) {
 	if ac.WireFormat == framing.WireFormatPrivateMessage {
 		message, err = g.protectPrivate(ac, 0)
 	} else {
-		var m *framing.PublicMessage
-		if m, err = framing.ProtectPublic(g.suite, g.epoch, ac, g.contextBytes); err == nil {
-			message, err = publicMessage(m)
-		}
+		message, err = framing.ProtectPublic(g.suite, g.epoch, ac, g.contextBytes)
 	}
 	if err != nil {
 		return nil, err
@@ -92,10 +85,6 @@ func (g *Group) protect(ac *framing.AuthenticatedContent) ([]byte, error) {
 	}
 	g.remember(sha256.Sum256(message), m)
 	return message, nil
-}
-
-func publicMessage(m *framing.PublicMessage) ([]byte, error) {
-	return (&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatPublicMessage, Public: m}).Bytes()
 }
 
 // Propose makes a proposal to the group: add, remove, psk, reinit or
@@ -236,9 +225,5 @@ func proposeFromOutside(suite *mls.Suite, signer mls.Signer, content framing.Fra
 	if err != nil {
 		return nil, err
 	}
-	m, err := framing.ProtectPublic(suite, nil, ac, nil)
-	if err != nil {
-		return nil, err
-	}
-	return publicMessage(m)
+	return framing.ProtectPublic(suite, nil, ac, nil)
 }

@@ -92,7 +92,7 @@ func ExampleSecretTree() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ciphertext, err := s.Seal(key, nonce, nil, []byte("hello"))
+	ciphertext, err := s.Seal(nil, key, nonce, nil, []byte("hello"))
 	key.Destroy()
 	if err != nil {
 		log.Fatal(err)

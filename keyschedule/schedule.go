@@ -128,7 +128,7 @@ func (w *WelcomeSecret) Seal(groupInfo []byte) ([]byte, error) {
 	key, nonce := w.keyNonce()
 	defer key.Destroy()
 	w.Destroy()
-	return w.suite.Seal(key, nonce, nil, groupInfo)
+	return w.suite.Seal(nil, key, nonce, nil, groupInfo)
 }
 
 // Open decrypts encrypted_group_info (RFC 9420, Section 12.4.3.1). The error is

@@ -90,7 +90,7 @@ func newInputs(s *mls.Suite) (*inputs, error) {
 	if in.framedSig, err = s.SignWithLabel(in.signer, label, in.framed); err != nil {
 		return nil, err
 	}
-	in.cipher, err = s.Seal(in.aead, in.nonce, nil, in.message)
+	in.cipher, err = s.Seal(nil, in.aead, in.nonce, nil, in.message)
 	return in, err
 }
 
@@ -135,7 +135,7 @@ func (in *inputs) primitives(w work) []*primitive {
 		{name: "verify a message of 1 KiB", count: w.verifyMessage, run: func() error {
 			return s.VerifyWithLabel(public, label, in.framed, in.framedSig)
 		}},
-		{name: "AEAD seal 1 KiB", count: w.aeadSeal, run: func() error { _, err := s.Seal(in.aead, in.nonce, nil, in.message); return err }},
+		{name: "AEAD seal 1 KiB", count: w.aeadSeal, run: func() error { _, err := s.Seal(nil, in.aead, in.nonce, nil, in.message); return err }},
 		{name: "AEAD open 1 KiB", count: w.aeadOpen, run: func() error { _, err := s.Open(in.aead, in.nonce, nil, in.cipher); return err }},
 		{name: "hash a leaf", count: w.hash, run: func() error { s.Hash(in.signed); return nil }},
 	}

@@ -369,11 +369,7 @@ func (d *mlsDevice) Forge(as ID, text []byte) ([]Packet, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, err := framing.ProtectPrivate(d.env.Suite, e.secrets, e.tree, signed, 0)
-	if err != nil {
-		return nil, err
-	}
-	body, err := (&framing.Message{Version: mls.MLS10, WireFormat: framing.WireFormatPrivateMessage, Private: private}).Bytes()
+	body, err := framing.ProtectPrivate(d.env.Suite, e.secrets, e.tree, signed, 0)
 	return []Packet{{as, d.others(), Message, body}}, err
 }
 
