@@ -138,40 +138,61 @@ func TestRandomCommits(t *testing.T) {
 	})
 }
 
-// TestRandomEdits drives the editor alone through larger trees.
-func TestRandomEdits(t *testing.T) {
-	s := suite1(t)
+// randomEdits drives the editor alone through larger trees, beside the model.
+type randomEdits struct {
+	tree  *Tree
+	model *model
+	free  []*LeafNode // of those who are not members
+}
+
+// editPool makes the leaf nodes of a group's members, past and future.
+func editPool(t *testing.T, s *mls.Suite) []*LeafNode {
+	t.Helper()
 	pool := make([]*LeafNode, 160)
 	for i := range pool {
 		kp, _ := newKeyPackage(t, s, "pool")
 		pool[i] = &kp.LeafNode
 	}
+	return pool
+}
+
+func newRandomEdits(t *rapid.T, s *mls.Suite, pool []*LeafNode) *randomEdits {
+	return &randomEdits{must[*Tree](t)(NewTree(s, pool[0])), newModel(s, pool[0]), slices.Clone(pool[1:])}
+}
+
+// batch removes one member of fate+1 and adds others, up to a number of them.
+func (r *randomEdits) batch(t *rapid.T, fate, adds int) {
+	t.Helper()
+	e := r.tree.Edit()
+	for i, l := range r.tree.Leaves() {
+		if i != 0 && rapid.IntRange(0, fate).Draw(t, "remove") == 0 {
+			if err := e.Remove(i); err != nil {
+				t.Fatal(err)
+			}
+			r.model.remove(i)
+			r.free = append(r.free, l)
+		}
+	}
+	r.model.truncate()
+	for range rapid.IntRange(0, min(adds, len(r.free))).Draw(t, "adds") {
+		i := must[mls.LeafIndex](t)(e.Add(r.free[0]))
+		if j := r.model.add(r.free[0]); i != j {
+			t.Fatalf("add to leaf %d, want %d", i, j)
+		}
+		r.free = r.free[1:]
+	}
+	r.tree = must[*Tree](t)(e.Done())
+	r.model.compare(t, r.tree)
+}
+
+func TestRandomEdits(t *testing.T) {
+	s := suite1(t)
+	pool := editPool(t, s)
 	rapid.Check(t, func(rt *rapid.T) {
-		free := slices.Clone(pool[1:])
-		tree := must[*Tree](rt)(NewTree(s, pool[0]))
-		m := newModel(s, pool[0])
+		r := newRandomEdits(rt, s, pool)
 		for range rapid.IntRange(1, 12).Draw(rt, "batches") {
-			e := tree.Edit()
-			for i, l := range tree.Leaves() {
-				if i != 0 && rapid.IntRange(0, 3).Draw(rt, "remove") == 0 {
-					if err := e.Remove(i); err != nil {
-						rt.Fatal(err)
-					}
-					m.remove(i)
-					free = append(free, l)
-				}
-			}
-			m.truncate()
-			for range rapid.IntRange(0, min(50, len(free))).Draw(rt, "adds") {
-				i := must[mls.LeafIndex](rt)(e.Add(free[0]))
-				if j := m.add(free[0]); i != j {
-					rt.Fatalf("add to leaf %d, want %d", i, j)
-				}
-				free = free[1:]
-			}
-			tree = must[*Tree](rt)(e.Done())
-			m.compare(rt, tree)
-			checkTree(rt, tree)
+			r.batch(rt, 3, 50)
+			checkTree(rt, r.tree)
 		}
 	})
 }

@@ -2,12 +2,7 @@ package treekem
 
 import (
 	"bytes"
-	"errors"
-	"maps"
-	"math/rand/v2"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -138,47 +133,23 @@ func TestStoredCommits(t *testing.T) {
 // TestStoredEdits does so with the editor alone, on larger trees.
 func TestStoredEdits(t *testing.T) {
 	s := suite1(t)
-	pool := make([]*LeafNode, 160)
-	for i := range pool {
-		kp, _ := newKeyPackage(t, s, "pool")
-		pool[i] = &kp.LeafNode
-	}
+	pool := editPool(t, s)
 	rapid.Check(t, func(rt *rapid.T) {
-		free := slices.Clone(pool[1:])
-		tree := must[*Tree](rt)(NewTree(s, pool[0]))
-		model := newModel(s, pool[0])
-		m, stored := newTreeMap(rt, tree)
+		r := newRandomEdits(rt, s, pool)
+		m, stored := newTreeMap(rt, r.tree)
 		for range rapid.IntRange(1, 8).Draw(rt, "batches") {
 			if rapid.Bool().Draw(rt, "open") {
 				stored = m.open(rt, s)
-				tree = stored.Tree()
+				r.tree = stored.Tree()
 			}
-			e := tree.Edit()
-			fate := rapid.SampledFrom([]int{1, 3, 30}).Draw(rt, "fate")
-			for i, l := range tree.Leaves() {
-				if i != 0 && rapid.IntRange(0, fate).Draw(rt, "remove") == 0 {
-					if err := e.Remove(i); err != nil {
-						rt.Fatal(err)
-					}
-					model.remove(i)
-					free = append(free, l)
-				}
-			}
-			model.truncate()
-			for range rapid.IntRange(0, min(70, len(free))).Draw(rt, "adds") {
-				must[mls.LeafIndex](rt)(e.Add(free[0]))
-				model.add(free[0])
-				free = free[1:]
-			}
-			tree = must[*Tree](rt)(e.Done())
-			next, changes, err := stored.Store(tree)
+			r.batch(rt, rapid.SampledFrom([]int{1, 3, 30}).Draw(rt, "fate"), 70)
+			next, changes, err := stored.Store(r.tree)
 			if err != nil {
 				rt.Fatal(err)
 			}
 			stored = next
 			m.write(rt, changes)
-			m.check(rt, tree)
-			model.compare(rt, tree)
+			m.check(rt, r.tree)
 		}
 	})
 }
@@ -259,223 +230,6 @@ func TestStoredKeys(t *testing.T) {
 	}
 }
 
-// A storedScene is a stored group of which the tree is opened to make and to
-// process a commit.
-type storedScene struct {
-	s        *mls.Suite
-	g        *testGroup
-	m        treeMap
-	before   treeMap // of an epoch earlier
-	proposal *LeafNode
-}
-
-func newStoredScene(t tb) *storedScene {
-	s := suite1(t)
-	g := full(t, s, 32)
-	g.commit(t, testCommit{sender: 3, removes: []mls.LeafIndex{9, 17}, path: true})
-	m, stored := newTreeMap(t, g.tree)
-	before := maps.Clone(m)
-	g.commit(t, testCommit{sender: 5, adds: 1, removes: []mls.LeafIndex{20}, path: true})
-	_, changes, err := stored.Store(g.tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.write(t, changes)
-	kp, _ := g.keyPackage(t)
-	return &storedScene{s, g, m, before, &kp.LeafNode}
-}
-
-// run opens the tree from read and has leaf 11 make a commit that leaf 30
-// processes; it returns what the store holds in the end, less what is random.
-func (sc *storedScene) run(read TreeReader) (string, error) {
-	stored, err := OpenTree(sc.s, read)
-	if err != nil {
-		return "", err
-	}
-	return sc.runOn(stored)
-}
-
-func (sc *storedScene) runOn(stored *Stored) (string, error) {
-	tree := stored.Tree()
-	if !bytes.Equal(tree.Hash(), sc.g.tree.Hash()) {
-		return "", errors.New("another tree hash")
-	}
-	var out strings.Builder
-	e := tree.Edit()
-	if err := e.Remove(2); err != nil {
-		return "", err
-	}
-	added, err := e.Add(sc.proposal)
-	if err != nil {
-		return "", err
-	}
-	if tree, err = e.Done(); err != nil {
-		return "", err
-	}
-	out.WriteString(tree.String())
-	tmpl, ok := tree.Leaf(11)
-	if !ok {
-		return "", tree.sure(errors.New("leaf 11 is blank"))
-	}
-	path, err := tree.NewPath(11, tmpl, sc.g.members[11].signer, testGroupID)
-	if err != nil {
-		return "", err
-	}
-	fresh := []mls.LeafIndex{added}
-	sealed, err := path.Seal([]byte("context"), fresh)
-	if err != nil {
-		return "", err
-	}
-	next, err := tree.MergePath(11, sealed, testGroupID, fresh)
-	if err != nil {
-		return "", err
-	}
-	if err := next.VerifyParentHashes(); err != nil {
-		return "", err
-	}
-	private := sc.g.members[30].private
-	if err := private.Check(stored.Tree()); err != nil {
-		return "", err
-	}
-	if _, _, err := private.Open(next, 11, sealed, []byte("context"), fresh); err != nil {
-		return "", err
-	}
-	_, changes, err := stored.Store(next)
-	if err != nil {
-		return "", err
-	}
-	for _, r := range changes.Put {
-		if r.Name[0] != recordKey {
-			out.Write(r.Name)
-		}
-	}
-	return out.String(), nil
-}
-
-var errInjected = errors.New("injected")
-
-// TestStoredReadErrors fails each read of a commit, one after the other.
-func TestStoredReadErrors(t *testing.T) {
-	sc := newStoredScene(t)
-	for k := 0; ; k++ {
-		reads := 0
-		_, err := sc.run(func(name []byte) ([]byte, error) {
-			if reads++; reads == k+1 {
-				return nil, errInjected
-			}
-			return sc.m.read(name)
-		})
-		if reads <= k {
-			if err != nil || k < 20 {
-				t.Fatalf("after %d reads: %v", reads, err)
-			}
-			return
-		}
-		if !errors.Is(err, errInjected) {
-			t.Fatalf("read %d failed: %v", k, err)
-		}
-	}
-}
-
-// TestStoredDamage damages each record in several ways: the result is the same,
-// or an error.
-func TestStoredDamage(t *testing.T) {
-	sc := newStoredScene(t)
-	want := must[string](t)(sc.run(sc.m.read))
-	names := slices.Sorted(maps.Keys(sc.m))
-	random := rand.New(rand.NewPCG(1, 2))
-	damages := map[string]func(name string, value []byte) []byte{
-		"flip": func(_ string, v []byte) []byte {
-			v[random.IntN(len(v))] ^= 1 << random.IntN(8)
-			return v
-		},
-		"truncate": func(_ string, v []byte) []byte { return v[:random.IntN(len(v))] },
-		"append":   func(_ string, v []byte) []byte { return append(v, 0) },
-		"swap":     func(string, []byte) []byte { return sc.m[names[random.IntN(len(names))]] },
-		"rollback": func(name string, v []byte) []byte {
-			if old, ok := sc.before[name]; ok {
-				return old
-			}
-			return v
-		},
-		"remove": func(name string, v []byte) []byte {
-			if name[0] == recordKey {
-				return v // not noticed, see Stored
-			}
-			return nil
-		},
-	}
-	refused := 0
-	for _, name := range names {
-		for kind, damage := range damages {
-			for range 5 {
-				bad := damage(name, bytes.Clone(sc.m[name]))
-				got, err := sc.run(func(n []byte) ([]byte, error) {
-					if string(n) == name {
-						return bad, nil
-					}
-					return sc.m.read(n)
-				})
-				if err == nil && got != want {
-					t.Fatalf("%s of %x is not noticed, and changes the result", kind, name)
-				}
-				if err != nil {
-					refused++
-				}
-			}
-		}
-	}
-	if refused < len(names) {
-		t.Errorf("of %d records, damage was found %d times only", len(names), refused)
-	}
-}
-
-// TestStoredCheck finds what is missing or too much.
-func TestStoredCheck(t *testing.T) {
-	sc := newStoredScene(t)
-	if err := sc.m.open(t, sc.s).Check(sc.m.names); err != nil {
-		t.Fatal(err)
-	}
-	var unused string // a bucket or not: some record of a removed key
-	for name := range sc.m {
-		m := maps.Clone(sc.m)
-		delete(m, name)
-		opened, err := OpenTree(sc.s, m.read)
-		if err == nil {
-			err = opened.Check(m.names)
-		}
-		if err == nil {
-			t.Errorf("record %x is gone, and not missed", name)
-		}
-	}
-	for name, value := range sc.before {
-		if _, ok := sc.m[name]; !ok {
-			unused = name
-			m := maps.Clone(sc.m)
-			m[name] = value
-			if err := m.open(t, sc.s).Check(m.names); err == nil {
-				t.Errorf("record %x of before is not noticed", name)
-			}
-		}
-	}
-	for _, name := range []string{"p\x00\x00\x00\x08", "x", "b\x00\x00\xff\xff", "k0123456789abcdef", unused} {
-		m := maps.Clone(sc.m)
-		if name == "" {
-			continue
-		}
-		m[name] = []byte{storedVersion}
-		if err := m.open(t, sc.s).Check(m.names); err == nil {
-			t.Errorf("record %x too much is not noticed", name)
-		}
-	}
-	m := maps.Clone(sc.m)
-	m["h"] = bytes.Clone(m["h"])
-	m["h"][0]++
-	if _, err := OpenTree(sc.s, m.read); !errors.Is(err, mls.ErrUnsupported) {
-		t.Errorf("a later version: %v", err)
-	}
-}
-
 // TestStoredTables: the tables of an opened tree have the keys that came since,
 // and get rid of those that went, without reading the rest.
 func TestStoredTables(t *testing.T) {
@@ -505,80 +259,6 @@ func TestStoredTables(t *testing.T) {
 		key, _ := g.tree.EncryptionKey(x)
 		if y, ok := g.tree.FindEncryptionKey(key); !ok || x != y {
 			t.Errorf("the key of node %d is found at %d, %t", x, y, ok)
-		}
-	}
-}
-
-// forge puts a body in the place of a record's, with the checksum that belongs to
-// it.
-func (m treeMap) forge(l *layout, name string, body []byte) treeMap {
-	forged := maps.Clone(m)
-	forged[name] = l.wrap([]byte(name), body)
-	return forged
-}
-
-// FuzzStoredTree forges the body of a record, its checksum included: whatever
-// comes of it, nothing panics. The tree hash still finds what is forged of nodes.
-func FuzzStoredTree(f *testing.F) {
-	sc := newStoredScene(f)
-	l := sc.m.open(f, sc.s).layout
-	names := slices.Sorted(maps.Keys(sc.m))
-	for k, name := range names {
-		if k%3 == 0 || name[0] != recordKey {
-			f.Add(uint16(k), sc.m[name][storedHead:])
-		}
-	}
-	want := must[string](f)(sc.run(sc.m.read))
-	f.Fuzz(func(t *testing.T, k uint16, body []byte) {
-		name := names[int(k)%len(names)]
-		got, err := sc.run(sc.m.forge(&l, name, body).read)
-		if err == nil && name[0] == recordPage && got != want {
-			t.Fatalf("record %x was forged, and leads to another result", name)
-		}
-		opened, err := OpenTree(sc.s, sc.m.forge(&l, name, body).read)
-		if err == nil && bytes.Equal(opened.Tree().Hash(), sc.g.tree.Hash()) {
-			_ = opened.Check(sc.m.names)
-		}
-	})
-}
-
-// TestStoredConcurrent reads one opened tree, and makes others from it, on several
-// goroutines at once.
-func TestStoredConcurrent(t *testing.T) {
-	sc := newStoredScene(t)
-	want := must[string](t)(sc.run(sc.m.read))
-	whole := treeBytes(t, sc.g.tree)
-	var mu sync.Mutex
-	reads := map[string]int{}
-	stored := must[*Stored](t)(OpenTree(sc.s, func(name []byte) ([]byte, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		reads[string(name)]++
-		return sc.m.read(name)
-	}))
-	var wg sync.WaitGroup
-	for k := range 8 {
-		wg.Go(func() {
-			switch k % 3 {
-			case 0:
-				if got, err := stored.Tree().Bytes(); err != nil || !bytes.Equal(got, whole) {
-					t.Errorf("another tree, %v", err)
-				}
-			case 1:
-				if got, err := sc.runOn(stored); err != nil || got != want {
-					t.Errorf("another result, %v", err)
-				}
-			default:
-				if err := stored.Check(sc.m.names); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for name, n := range reads {
-		if name[0] == recordPage && n > 1 {
-			t.Errorf("page %x was read %d times", name, n)
 		}
 	}
 }
