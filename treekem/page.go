@@ -169,7 +169,7 @@ func (r *pageReader) subtree(x NodeIndex, bottom int) (*node, error) {
 	}
 	raw := string(r.page.Parents[0])
 	r.page.Parents = r.page.Parents[1:]
-	if err := checkParent(raw); err != nil {
+	if err := checkParent(raw, x); err != nil {
 		return nil, err
 	}
 	left, err := r.subtree(x.left(), bottom)
@@ -186,11 +186,19 @@ func (r *pageReader) subtree(x NodeIndex, bottom int) (*node, error) {
 	return r.parent(x, raw, left, right), nil
 }
 
-func checkParent(raw string) error {
+// checkParent checks the contents of a parent node as far as others rely on it
+// before its tree hash is known to be right.
+func checkParent(raw string, x NodeIndex) error {
 	if raw == "" {
 		return nil
 	}
-	return wire.Unmarshal([]byte(raw), new(ParentNode))
+	if err := wire.Unmarshal([]byte(raw), new(ParentNode)); err != nil {
+		return err
+	}
+	if unmerged := unmergedIn(raw); unmerged.below(x) != unmerged {
+		return errPage
+	}
+	return nil
 }
 
 func (r *pageReader) leafNode(x NodeIndex) (*node, error) {
@@ -225,10 +233,13 @@ func (r *pageReader) bottomNode(x NodeIndex) (*node, error) {
 	}
 	n.support = r.supports[s.Support]
 	raw := n.raw(r.nh)
-	if err := checkParent(raw); err != nil {
+	if err := checkParent(raw, x); err != nil {
 		return nil, err
 	}
-	if n.resolution == 0 || raw != "" && int(n.resolution) != 1+unmergedIn(raw).len() {
+	// Room is made for a resolution before it is read. There is at most one parent
+	// node in it for each member, and the member itself.
+	if n.resolution == 0 || uint64(n.resolution) > 2*uint64(n.members) ||
+		raw != "" && int(n.resolution) != 1+unmergedIn(raw).len() {
 		return nil, errPage
 	}
 	return n, nil

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/state"
 )
 
 // A storedScene is a stored group of which the tree is opened to make and to
@@ -302,4 +303,59 @@ func TestStoredConcurrent(t *testing.T) {
 			t.Errorf("page %x was read %d times", name, n)
 		}
 	}
+}
+
+// TestForgedNodes: of a node that is forged with its checksum, whatever the tree
+// hash does not cover yet is refused if others would rely on it.
+func TestForgedNodes(t *testing.T) {
+	sc := newStoredScene(t)
+	outside := leafList("").merge([]mls.LeafIndex{31})
+	unmerged := func(raw []byte) []byte {
+		key, parentHash, _ := parentFields(string(raw))
+		return []byte(encodeParent(key, parentHash, outside))
+	}
+	blank := func(n savedNode) bool { return len(n.Data) == sc.s.HashSize() }
+	for name, edit := range map[string]func(t *testing.T, p *savedPage){
+		"an unmerged leaf that is not below": func(t *testing.T, p *savedPage) {
+			// The root's left child.
+			if len(p.Parents[1]) == 0 {
+				t.Fatal("a blank node")
+			}
+			p.Parents[1] = unmerged(p.Parents[1])
+		},
+		"an unmerged leaf that is not below, at the bottom": func(t *testing.T, p *savedPage) {
+			k := slices.IndexFunc(p.Bottom[:3], func(n savedNode) bool { return !blank(n) })
+			n := &p.Bottom[k]
+			n.Data = append(n.Data[:sc.s.HashSize()], unmerged(n.Data[sc.s.HashSize():])...)
+			n.Resolution = 2
+		},
+		"a resolution of more than there is": func(t *testing.T, p *savedPage) {
+			n := &p.Bottom[slices.IndexFunc(p.Bottom, blank)]
+			n.Resolution = 2*n.Members + 1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forged := sc.m.forgeHead(t, sc.s, func(p *savedPage) { edit(t, p) })
+			if _, err := OpenTree(sc.s, forged.read); !errors.Is(err, mls.ErrMalformed) {
+				t.Errorf("opened: %v", err)
+			}
+		})
+	}
+	if _, err := OpenTree(sc.s, sc.m.forgeHead(t, sc.s, func(*savedPage) {}).read); err != nil {
+		t.Errorf("with nothing forged: %v", err)
+	}
+}
+
+// forgeHead forges the nodes of the head.
+func (m treeMap) forgeHead(t *testing.T, s *mls.Suite, edit func(*savedPage)) treeMap {
+	t.Helper()
+	l := m.open(t, s).layout
+	var head savedHead
+	var w pageWriter
+	if err := errors.Join(state.Unmarshal(m["h"][storedHead:], &head), state.Unmarshal(head.Nodes, &w.page)); err != nil {
+		t.Fatal(err)
+	}
+	edit(&w.page)
+	head.Nodes = w.encode()
+	return m.forge(&l, "h", must[[]byte](t)(state.Marshal(&head)))
 }
