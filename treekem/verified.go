@@ -7,8 +7,7 @@ import (
 )
 
 // VerifiedLeaves remembers whose signatures were verified, so that joining a
-// group again, or another with the same members' key packages at the same
-// leaves, need not verify them again. What it remembers of a leaf is its tree
+// group again need not verify them again. What it remembers of a leaf is its tree
 // hash, which covers its place and every byte of it, together with the suite and
 // the group. Only the signature is taken as read: lifetimes, capabilities and
 // credentials are judged anew.
