@@ -80,6 +80,9 @@ possible (--members 1048576), for those who have 8 GB of memory and the time.`,
 	cmd.RegisterFlagCompletionFunc("ops", cobra.FixedCompletions(bench.Ops(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("tree", cobra.FixedCompletions(bench.Trees(), cobra.ShellCompDirectiveNoFileComp))
 	return verb(cmd, func([]string) error {
+		if err := checkPages(out.plot, out.report); err != nil {
+			return err
+		}
 		if suites {
 			return a.benchSuites(cmd, cfg, members, out)
 		}

@@ -120,6 +120,13 @@ func TestReceivedBeforeState(t *testing.T) {
 		t.Errorf("read %q", out)
 	}
 	cli(t, exitFailed, "group", "receive", message, "--dir", bob)
+
+	empty := filepath.Join(dir, "empty")
+	cli(t, exitOK, "group", "send", "--dir", alice, "-o", empty)
+	out, _ := cli(t, exitOK, "group", "receive", "--json", empty, "--dir", bob)
+	if !strings.Contains(out, `"data":"","authenticated_data":""`) {
+		t.Errorf("an empty message is %s", out)
+	}
 }
 
 // TestCommitThatNobodySaw: neither a commit nor an external join that could not be handed out is pending.

@@ -80,6 +80,9 @@ published for eprint 2025/1035.`,
 	}
 	f.register(cmd)
 	return verb(cmd, func([]string) error {
+		if err := checkPages(f.html, f.report); err != nil {
+			return err
+		}
 		f.command = shownCommand(cmd)
 		if f.tree {
 			if f.treeMax < 16 || f.treeMax > maxMembers || f.treeMax&(f.treeMax-1) != 0 || f.paper < 3 || f.paper > 15 {
@@ -144,9 +147,12 @@ func (f *compareFlags) config(cmd *cobra.Command) (compare.Config, error) {
 	if f.film < compare.MinFilm || f.film > compare.MaxFilm {
 		return cfg, usagef(cmd, "--film: from %d to %d members", compare.MinFilm, compare.MaxFilm)
 	}
-	if f.members > 0 {
+	if cmd.Flags().Changed("members") {
 		cfg.Workload = compare.Custom(f.members, f.ops, f.seed)
 	} else {
+		if cmd.Flags().Changed("ops") {
+			return cfg, usagef(cmd, "--ops is for a workload of one's own: give --members, too")
+		}
 		var ok bool
 		if cfg.Workload, ok = compare.Preset(f.preset); !ok {
 			return cfg, usagef(cmd, "--preset: no %q; there are: family, team, company, broadcast", f.preset)

@@ -56,6 +56,10 @@ func TestCompareUsage(t *testing.T) {
 		{"--attacks luck", "there is no attack luck"},
 		{"--preset village", "there are: family"},
 		{"--members 2", "it takes 3 members"},
+		{"--members 0", "it takes 3 members"},
+		{"--ops 5", "--ops is for a workload of one's own"},
+		{"--members 5 --html none/page.html", "none: no such file"},
+		{"--tree --report none/page.md", "none: no such file"},
 		{"--sweep 8..x", `"x" is not a number`},
 		{"--tree --tree-max 100", "power of two"},
 	} {

@@ -136,7 +136,9 @@ func (g *held) receive(ctx context.Context, message []byte) error {
 func (a *app) printReceived(m *group.Application, asJSON bool) error {
 	from := m.Credential.String()
 	if asJSON {
-		return json.NewEncoder(a.stdout).Encode(receivedJSON{from, m.Sender, m.Epoch, m.Generation, m.Data, m.AuthenticatedData})
+		return json.NewEncoder(a.stdout).Encode(receivedJSON{
+			from, m.Sender, m.Epoch, m.Generation, append([]byte{}, m.Data...), append([]byte{}, m.AuthenticatedData...), // "", not null
+		})
 	}
 	fmt.Fprintf(a.stderr, "from %s (leaf %d), epoch %d\n", from, m.Sender, m.Epoch)
 	_, err := a.stdout.Write(m.Data)

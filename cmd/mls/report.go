@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"os"
+	"path/filepath"
 )
 
 // A report is what a command has found out, in the forms that it can be printed in.
@@ -21,6 +23,19 @@ func (a *app) printReport(r report, csv, json bool) error {
 		return r.WriteJSON(a.stdout)
 	}
 	return r.WriteTable(a.stdout)
+}
+
+// checkPages refuses files that cannot be written for want of a directory, before work of minutes. An empty name is none.
+func checkPages(names ...string) error {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		if _, err := os.Stat(filepath.Dir(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printJSON prints a value for programs.
