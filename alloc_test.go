@@ -1,10 +1,15 @@
 package mls
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/treekem/mls/internal/testkit"
+)
 
 // TestAllocations holds the operations of a commit and of a message to what
 // their results take. Times are for the benchmarks; these counts are exact.
 func TestAllocations(t *testing.T) {
+	testkit.CountsAllocations(t)
 	s := mustSuite(t, X25519_AES128GCM_SHA256_Ed25519)
 	secret, k := RandomSecret(32), mustKey(t, s)
 	key, nonce := RandomSecret(s.KeySize()), make([]byte, s.NonceSize())

@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/testkit"
 )
 
 // TestAllocations bounds what one message allocates. What the suite's own
 // primitives take is in it: for suite 1, about half of each.
 func TestAllocations(t *testing.T) {
+	testkit.CountsAllocations(t)
 	const runs = 100
 	s := suite1(t)
 	alice, bob := twoParties(t, s)
@@ -53,6 +55,7 @@ func TestAllocations(t *testing.T) {
 // TestForgeryIsCheap: a message that fails costs no more memory than one that
 // does not.
 func TestForgeryIsCheap(t *testing.T) {
+	testkit.CountsAllocations(t)
 	alice, bob := twoParties(t, suite1(t))
 	data := sendKibibyte(t, alice)
 	data[len(data)-1] ^= 1

@@ -4,10 +4,12 @@ import (
 	"testing"
 
 	"github.com/treekem/mls"
+	"github.com/treekem/mls/internal/testkit"
 )
 
 // What happens for every commit or message has a fixed number of allocations.
 func TestAllocations(t *testing.T) {
+	testkit.CountsAllocations(t)
 	s := suite1(t)
 	e, commitSecret, hash := newTestEpoch(s), mls.RandomSecret(s.HashSize()), make([]byte, s.HashSize())
 	tree := newTestTree(t, 1<<17, Bounds{})

@@ -174,6 +174,16 @@ func (h Hex) MarshalJSON() ([]byte, error) {
 	return json.Marshal(hex.EncodeToString(h))
 }
 
+// CountsAllocations skips a test that counts allocations if the race detector is
+// on: under it a sync.Pool, such as those of the hashes, loses a part of what is
+// put back, at random.
+func CountsAllocations(t testing.TB) {
+	t.Helper()
+	if race {
+		t.Skip("the race detector allocates, too")
+	}
+}
+
 // AllocatedBy returns how many bytes f allocates. The runtime's own allocations
 // are counted too if they fall into a run, so that f, which must do the same each
 // time, runs again until a run keeps within the limit, five times at most: the

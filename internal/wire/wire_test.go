@@ -93,6 +93,7 @@ func TestFourBytesOfInputAllocateNoGigabyte(t *testing.T) {
 }
 
 func TestReadingAllocatesTheReaderOnly(t *testing.T) {
+	testkit.CountsAllocations(t)
 	p := []byte{1, 0, 2, 0, 0, 0, 3, 2, 'a', 'b', 3, 1, 'c', 0, 1}
 	allocs := testing.AllocsPerRun(100, func() {
 		r := NewReader(p)
