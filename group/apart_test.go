@@ -87,3 +87,21 @@ func TestReserve(t *testing.T) {
 		t.Errorf("generation %d in the next epoch, want 0", g)
 	}
 }
+
+// TestStateOfAnotherTree: a state whose tree is not the one that its group
+// context names is damaged, a pending commit's too.
+func TestStateOfAnotherTree(t *testing.T) {
+	members := newGroup(t, suite(t, mls.X25519_AES128GCM_SHA256_Ed25519), config(), 3)
+	a := members[0]
+	pending := must[[]byte](t)(a.commit(group.CommitOptions{}).State())
+	damaged := func(saved []byte) []byte {
+		return bytes.ReplaceAll(saved, []byte("member 2"), []byte("member X"))
+	}
+	if _, err := group.Restore(a.cfg, damaged(state(t, a)), a.signer); !errors.Is(err, mls.ErrMalformed) {
+		t.Errorf("a group was restored: %v", err)
+	}
+	if _, err := a.g.RestoreStaged(damaged(pending), a.signer); !errors.Is(err, mls.ErrMalformed) {
+		t.Errorf("a commit was restored: %v", err)
+	}
+	check(t, errOf(a.g.RestoreStaged(pending, a.signer)))
+}

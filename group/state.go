@@ -276,15 +276,23 @@ func restoreEpoch(cfg *Config, e *savedEpoch, apart *treekem.Tree, removed bool,
 
 // tree is the tree of a saved epoch, from the state or from apart.
 func (e *savedEpoch) tree(suite *mls.Suite, context *keyschedule.GroupContext, apart *treekem.Tree) (*treekem.Tree, error) {
-	if apart == nil {
+	tree := apart
+	if tree == nil {
+		var err error
 		// Our own tree, which grew by commits: no bound on others' input applies.
-		return treekem.ParseTree(suite, e.Tree, treekem.MaxWidth)
+		if tree, err = treekem.ParseTree(suite, e.Tree, treekem.MaxWidth); err != nil {
+			return nil, err
+		}
+	} else if e.Tree != nil || tree.Suite().ID() != suite.ID() {
+		return nil, errOtherTree
 	}
-	if e.Tree != nil || apart.Suite().ID() != suite.ID() || !bytes.Equal(apart.Hash(), context.TreeHash) {
-		return nil, fmt.Errorf("%w: saved state: the tree is not that of the group context", mls.ErrMalformed)
+	if !bytes.Equal(tree.Hash(), context.TreeHash) {
+		return nil, errOtherTree
 	}
-	return apart, nil
+	return tree, nil
 }
+
+var errOtherTree = fmt.Errorf("%w: saved state: the tree is not that of the group context", mls.ErrMalformed)
 
 func restoreSecrets(cfg *Config, v *view, e *savedEpoch, removed bool, signers []mls.Signer) (*secrets, error) {
 	if removed {
