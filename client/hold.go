@@ -279,8 +279,8 @@ func (g *Group) processHeld(ctx context.Context, held *heldMessage) (Outcome, er
 		return g.finish(ctx, &Refused{Epoch: held.epoch, Err: held.bad}, held, nil)
 	}
 	o, err := g.process(ctx, held.message, held.envelope, held)
-	if failed := (*storeError)(nil); errors.As(err, &failed) {
-		return nil, err
+	if failed := (*storeError)(nil); errors.As(err, &failed) && !unreadable(failed) {
+		return nil, err // else the key is to be added again
 	}
 	if err != nil && g.loaded && mayChange(err) {
 		g.kept = true
@@ -300,5 +300,9 @@ func (g *Group) processHeld(ctx context.Context, held *heldMessage) (Outcome, er
 		return o, nil
 	}
 	// Dealt with before: only the held copy is left to delete.
-	return o, g.write(ctx, nil, func(tx store.Writer) error { return g.release(tx, held) })
+	told := Outcome(nil)
+	if _, lost := o.(*NeedsRejoin); lost {
+		told = o // with the copy goes what shows it
+	}
+	return o, g.write(ctx, told, func(tx store.Writer) error { return g.release(tx, held) })
 }

@@ -3,12 +3,14 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/store"
 )
 
 var dinner = mls.NewSecret([]byte("what was on the table that night"))
@@ -262,4 +264,56 @@ func TestReplayIsNotDropped(t *testing.T) {
 			t.Errorf("%s: no read failed after the commit was applied", by)
 		}
 	}
+}
+
+// TestHeldWithDamagedKey: a held commit waits for its pre-shared key if the record
+// of that is damaged, and nothing else of the group does.
+func TestHeldWithDamagedKey(t *testing.T) {
+	id, a, b, _ := trio(t)
+	check(t, b.c.AddPSK(ctx, []byte("dinner"), dinner.Clone()))
+	first := a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	want[*client.Held](t, b.process(a.pskCommit(id).Message))
+	for key := range records(t, b.store) {
+		if strings.HasPrefix(key, "p/") {
+			check(t, b.store.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), []byte{2, 0xff}) }))
+		}
+	}
+	b.process(first.Message)
+	for range 2 {
+		must(b.group(id).Send(ctx, []byte("as if nothing was"), nil))(t)
+		b.crash()
+	}
+	refused := want[*client.Refused](t, must(b.group(id).Replay(ctx))(t)[0])
+	wantUnavailable(t, refused.Err, "12.4.2/psk-unavailable")
+	if wantErr(t, refused.Err, store.ErrCorrupt); !refused.Held {
+		t.Error("it is not held any more")
+	}
+	check(t, b.c.AddPSK(ctx, []byte("dinner"), dinner.Clone()))
+	want[*client.CommitApplied](t, must(b.group(id).Replay(ctx))(t)[0])
+	agree(t, id, a, b)
+	clean(t, a, b)
+}
+
+// TestHeldNeedsRejoinIsTold: that we are to rejoin is told of, also when it is a
+// held message that shows it.
+func TestHeldNeedsRejoinIsTold(t *testing.T) {
+	id, a, b, _ := trio(t)
+	first := a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	old := b.store.Clone()
+	b.process(first.Message)
+	second := b.commit(id, group.CommitOptions{})
+	b.store = old
+	b.crash()
+	want[*client.Held](t, b.process(second.Message))
+	b.events = nil
+	b.process(first.Message)
+	if len(b.events) != 2 {
+		t.Fatalf("told of %v", b.events)
+	}
+	if o := want[*client.NeedsRejoin](t, b.events[1].Outcome); !errors.Is(o.Reason, client.ErrForked) {
+		t.Errorf("%+v", o)
+	}
+	clean(t, b)
 }
