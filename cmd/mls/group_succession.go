@@ -118,14 +118,17 @@ func welcomeFlag(cmd *cobra.Command, value *string) {
 
 // successionHint adds what to do where a group to come breaks a rule: there is no message yet to explain.
 func successionHint(err error) error {
-	for _, h := range []struct{ section, rule, hint string }{
-		{"11.2", "no-reinit", `"mls group reinit" shuts a group down, so that it can be continued; "mls group branch" leaves it as it is`},
-		{"11.2", "members", `fresh key packages of all other members are needed: "mls group info" lists them`},
-		{"10.1", "cipher-suite", `"mls keypackage --suite" makes one for another cipher suite`},
-	} {
-		if errors.Is(err, &mls.RuleError{Section: h.section, Rule: h.rule}) {
-			return &hintError{err, h.hint}
-		}
+	rule := (*mls.RuleError)(nil)
+	if !errors.As(err, &rule) {
+		return err
+	}
+	switch rule.Section + "/" + rule.Rule {
+	case "11.2/no-reinit":
+		return &hintError{err, `"mls group reinit" shuts a group down, so that it can be continued; "mls group branch" leaves it as it is`}
+	case "11.2/members":
+		return &hintError{err, `fresh key packages of all other members are needed: "mls group info" lists them`}
+	case "10.1/cipher-suite":
+		return &hintError{err, `"mls keypackage --suite" makes one for another cipher suite`}
 	}
 	return err
 }
