@@ -17,6 +17,15 @@ import (
 // window is the length of what is searched for: half of the shortest secret.
 const window = 16
 
+// half of a window is long enough to tell what it is a part of.
+type half [window / 2]byte
+
+func halves(into map[half]bool, value []byte) {
+	for i := 0; i+len(half{}) <= len(value); i++ {
+		into[half(value[i:])] = true
+	}
+}
+
 func windows(into map[[window]byte]bool, value []byte) {
 	for i := 0; i+window <= len(value); i++ {
 		into[[window]byte(value[i:])] = true
@@ -83,11 +92,15 @@ func TestConsumedKeysAreGone(t *testing.T) {
 		note()
 	}
 	leftovers := func() (found int) {
-		now := map[[window]byte]bool{}
+		// A name that an old record held, of a record that is there, may by chance
+		// be followed in the file by the byte that followed it in the old one: a
+		// piece counts if neither half of it is of what is there.
+		now := map[half]bool{}
 		for key, value := range records(t, db) {
-			windows(now, value)
-			windows(now, []byte(key))
+			halves(now, value)
+			halves(now, []byte(key))
 		}
+		isLive := func(w [window]byte) bool { return now[half(w[:])] || now[half(w[window/2:])] }
 		file := must(readOpen(path))(t)
 		if log, err := readOpen(path + "-wal"); err == nil {
 			file = append(file, log...)
@@ -95,7 +108,7 @@ func TestConsumedKeysAreGone(t *testing.T) {
 		inFile := map[[window]byte]bool{}
 		windows(inFile, file)
 		for w := range old {
-			if !now[w] && inFile[w] && w != [window]byte{} {
+			if inFile[w] && !isLive(w) && w != [window]byte{} {
 				found++
 			}
 		}
