@@ -76,7 +76,7 @@ type RuleError struct {
 
 // Error implements error.
 func (e *RuleError) Error() string {
-	verdict := "invalid "
+	verdict := "invalid: "
 	if errors.Is(e.Err, ErrUnavailable) {
 		verdict = ""
 	}

@@ -25,7 +25,7 @@ func TestSentinelsDiffer(t *testing.T) {
 
 func TestRuleError(t *testing.T) {
 	err := mls.Invalid("12.2", "update-and-remove-same-leaf", "list: update and remove of leaf %d", 3)
-	const want = "mls: invalid list: update and remove of leaf 3 (RFC 9420, Section 12.2: update-and-remove-same-leaf)"
+	const want = "mls: invalid: list: update and remove of leaf 3 (RFC 9420, Section 12.2: update-and-remove-same-leaf)"
 	if err.Error() != want {
 		t.Errorf("%q", err)
 	}
@@ -54,7 +54,7 @@ func TestRuleError(t *testing.T) {
 
 func TestRuleErrorWithCause(t *testing.T) {
 	err := mls.Invalid("7.3", "leaf-signature", "leaf node: %w", mls.ErrAuth)
-	const want = "mls: invalid leaf node: authentication failed (RFC 9420, Section 7.3: leaf-signature)"
+	const want = "mls: invalid: leaf node: authentication failed (RFC 9420, Section 7.3: leaf-signature)"
 	if err.Error() != want {
 		t.Errorf("%q", err)
 	}
@@ -70,10 +70,10 @@ func TestRuleErrorWithCause(t *testing.T) {
 func TestRuleErrorNamesTheCulprit(t *testing.T) {
 	leaf, proposal, sender := mls.LeafIndex(0), 0, mls.LeafIndex(7)
 	for want, c := range map[string]mls.Culprit{
-		"mls: invalid x (RFC 9420, Section 7.3: r)":                                                 {},
-		"mls: invalid x [leaf 0] (RFC 9420, Section 7.3: r)":                                        {Leaf: &leaf},
-		"mls: invalid x [leaf 0, \"a\\nb\", proposal 0, sent by leaf 7] (RFC 9420, Section 7.3: r)": {Leaf: &leaf, Identity: "a\nb", Proposal: &proposal, Sender: &sender},
-		"mls: invalid x [proposal 0, sent by leaf 7] (RFC 9420, Section 7.3: r)":                    {Proposal: &proposal, Sender: &sender},
+		"mls: invalid: x (RFC 9420, Section 7.3: r)":                                                 {},
+		"mls: invalid: x [leaf 0] (RFC 9420, Section 7.3: r)":                                        {Leaf: &leaf},
+		"mls: invalid: x [leaf 0, \"a\\nb\", proposal 0, sent by leaf 7] (RFC 9420, Section 7.3: r)": {Leaf: &leaf, Identity: "a\nb", Proposal: &proposal, Sender: &sender},
+		"mls: invalid: x [proposal 0, sent by leaf 7] (RFC 9420, Section 7.3: r)":                    {Proposal: &proposal, Sender: &sender},
 	} {
 		err := mls.InvalidAt(c, "7.3", "r", "x")
 		if err.Error() != want {

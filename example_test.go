@@ -84,7 +84,7 @@ func ExampleRuleError() {
 		fmt.Println(rule.Section, rule.Rule)
 	}
 	// Output:
-	// mls: invalid HPKE public key: point of low order (RFC 9420, Section 5.1.1: hpke-public-key)
+	// mls: invalid: HPKE public key: point of low order (RFC 9420, Section 5.1.1: hpke-public-key)
 	// true
 	// 5.1.1 hpke-public-key
 }

@@ -104,7 +104,7 @@ func ExampleTree_Validate() {
 	fmt.Println(err)
 	// Output:
 	// 1 member, <nil>
-	// mls: invalid leaf node outside its lifetime [leaf 0, "alice"] (RFC 9420, Section 7.3: lifetime)
+	// mls: invalid: leaf node outside its lifetime [leaf 0, "alice"] (RFC 9420, Section 7.3: lifetime)
 }
 
 // What the members have in common is known without asking each.
@@ -124,7 +124,7 @@ func ExampleTree_EveryMember() {
 	fmt.Println(err)
 	// Output:
 	// true false [basic]
-	// mls: invalid leaf 0 does not support all required capabilities [leaf 0, "alice"] (RFC 9420, Section 11.1: required-capabilities)
+	// mls: invalid: leaf 0 does not support all required capabilities [leaf 0, "alice"] (RFC 9420, Section 11.1: required-capabilities)
 }
 
 // A tree is stored in pieces; a commit changes few of them, and who opens the
