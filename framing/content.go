@@ -330,7 +330,7 @@ const fieldsSize = 384
 // more.
 func (a *AuthenticatedContent) sizeHint() int {
 	c := &a.Content
-	n := len(c.GroupID) + len(c.AuthenticatedData) + len(c.Application) + fieldsSize
+	n := len(c.GroupID) + len(c.AuthenticatedData) + len(c.Application) + len(a.Signature) + fieldsSize
 	if c.Commit != nil && c.Commit.Path != nil {
 		n += c.Commit.Path.SizeHint()
 	}

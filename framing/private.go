@@ -206,7 +206,7 @@ func sealPrivate(s *mls.Suite, epoch *keyschedule.EpochSecrets, st *keyschedule.
 	if err != nil {
 		return nil, err
 	}
-	place := out[senderEnd-senderDataSize-s.TagSize() : senderEnd]
+	place := out[senderEnd-senderDataSize-s.TagSize() : senderEnd : senderEnd]
 	if err := sender.seal(place, s, epoch, out[len(out)-sealedSize:], senderAAD); err != nil {
 		return nil, err
 	}

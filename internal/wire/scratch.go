@@ -5,7 +5,10 @@ import "sync"
 // scratch holds memory for encodings that are needed for one operation only:
 // what is signed or hashed, and plaintexts. Messages are short and many: where
 // each took fresh memory, a tenth of the time went into that.
-var scratch = sync.Pool{New: func() any { return new(Builder) }}
+//
+// A new builder has room for most messages, as what is encoded into memory that is
+// outgrown more than once stays there.
+var scratch = sync.Pool{New: func() any { return NewBuilder(make([]byte, 0, 2<<10)) }}
 
 // maxScratch is the size up to which scratch memory is kept: for messages of
 // people, not for those that carry a tree.
@@ -17,7 +20,11 @@ func WithScratch(n int, encode func(*Builder) error, use func([]byte) error) err
 	b := scratch.Get().(*Builder)
 	lent := b.buf
 	b.Grow(n)
+	grown := b.buf[:cap(b.buf)]
 	defer func() {
+		if cap(b.buf) != len(grown) {
+			clear(grown) // it was outgrown
+		}
 		clear(b.buf)
 		giveBack(b, lent)
 	}()

@@ -57,6 +57,24 @@ func TestScratchIsCleared(t *testing.T) {
 	}
 }
 
+// TestOutgrownScratchIsCleared: what was made for an encoding that turned out longer
+// than said is cleared, too.
+func TestOutgrownScratchIsCleared(t *testing.T) {
+	for _, n := range []int{4000, maxScratch + 1} {
+		scratch.Put(new(Builder))
+		var first []byte
+		_ = WithScratch(n, func(b *Builder) error {
+			b.Raw(mark)
+			first = b.buf
+			b.Raw(make([]byte, cap(b.buf)))
+			return nil
+		}, func([]byte) error { return nil })
+		if bytes.Contains(first[:cap(first)], mark) {
+			t.Errorf("%d bytes: the memory that was outgrown still has them", n)
+		}
+	}
+}
+
 // inPool looks for something in the pool's memory, and clears it.
 func inPool(what []byte) (found bool) {
 	var all []*Builder
