@@ -313,6 +313,7 @@ func describe(e store.Entry) (string, error) {
 	case strings.HasPrefix(key, keyKeyPackage):
 		var r keyPackageRecord
 		err := decode(e.Value, &r)
+		r.clear()
 		return fmt.Sprintf("key package of identity %s, until %s, last resort: %t", r.Identity, time.Unix(int64(r.NotAfter), 0).UTC().Format(time.RFC3339), r.LastResort), err
 	case strings.HasPrefix(key, keyPSK):
 		var r pskRecord

@@ -20,6 +20,7 @@ func (k *checker) keyPackage(e store.Entry) error {
 	if err := decode(e.Value, &r); err != nil {
 		return err
 	}
+	defer r.clear()
 	id, ok := k.identities[r.Identity]
 	if !ok {
 		return errors.New("a key package of no identity")

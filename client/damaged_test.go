@@ -222,3 +222,86 @@ func TestDamageIsNotTheMessages(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedComesAgain: a message that is held, or was dealt with, comes again when
+// the record of that is damaged. It is held anew, so that it is not acknowledged and
+// lost, or is a duplicate still.
+func TestDamagedComesAgain(t *testing.T) {
+	inner := store.NewMemory()
+	a := newMember(t, "alice")
+	b := newMember(t, "bob", func(cfg *client.Config) {
+		cfg.Store = must(store.OpenSealed(ctx, inner, damagedKey, store.SealOptions{}))(t)
+	})
+	id := a.create()
+	a.add(id, nil, b)
+	first := a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	message := a.send(id, "hello")
+	want[*client.Held](t, b.process(message))
+	key := only(t, b, "/f/")
+	reads := func(m *member) {
+		t.Helper()
+		want[*client.Held](t, m.process(message))
+		o := want[*client.CommitApplied](t, m.process(first.Message))
+		if len(o.Replayed) != 1 {
+			t.Fatalf("replayed: %v", o.Replayed)
+		}
+		want[*client.MessageReceived](t, o.Replayed[0])
+		if n := m.info(id).Held; n != 0 {
+			t.Errorf("%d are held", n)
+		}
+		clean(t, m)
+	}
+	m := *b
+	_, s := damagedStore(t, inner, key)
+	m.reopen(s)
+	reads(&m)
+	m = *b
+	changed := inner.Clone()
+	m.reopen(must(store.OpenSealed(ctx, changed, damagedKey, store.SealOptions{}))(t))
+	check(t, m.cfg.Store.Update(ctx, func(tx store.Writer) error { return tx.Put([]byte(key), []byte{2, 1, 2, 3}) }))
+	reads(&m)
+
+	want[*client.CommitApplied](t, b.process(first.Message))
+	m = *b
+	_, s = damagedStore(t, inner, only(t, b, "/l/"))
+	m.reopen(s)
+	want[*client.Duplicate](t, m.process(first.Message))
+}
+
+// only returns the key of the one record of a kind.
+func only(t testing.TB, m *member, kind string) (key string) {
+	t.Helper()
+	for k := range records(t, m.cfg.Store) {
+		if strings.Contains(k, kind) {
+			if key != "" {
+				t.Fatalf("several records %s", kind)
+			}
+			key = k
+		}
+	}
+	if key == "" {
+		t.Fatalf("no record %s", kind)
+	}
+	return key
+}
+
+// TestHeldCountDoesNotWrap: a held record that nobody counted is dealt with as the
+// others, and messages can be held afterwards.
+func TestHeldCountDoesNotWrap(t *testing.T) {
+	id, a, b, _ := trio(t)
+	first := a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	want[*client.Held](t, b.process(a.send(id, "one")))
+	sum := sha256.Sum256(id)
+	stray := binary.BigEndian.AppendUint64(fmt.Appendf(nil, "g/%x/f/", sum[:16]), 1)
+	stray = append(stray, make([]byte, 16)...)
+	check(t, b.store.Update(ctx, func(tx store.Writer) error { return tx.Put(stray, []byte{2, 1, 2, 3}) }))
+	want[*client.CommitApplied](t, b.process(first.Message))
+	if n := b.info(id).Held; n != 0 {
+		t.Errorf("%d are held", n)
+	}
+	a.commit(id, group.CommitOptions{})
+	must(a.group(id).Accept(ctx))(t)
+	want[*client.Held](t, b.process(a.send(id, "two")))
+}

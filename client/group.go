@@ -500,6 +500,7 @@ func (g *Group) Forget(ctx context.Context) error {
 	}
 	defer g.unlock()
 	g.unload()
+	g.owed = nil // nobody asks any more what became of its messages
 	return g.c.store.Update(ctx, func(tx store.Writer) error {
 		keys := [][]byte{headKey(g.name)}
 		for e, err := range tx.Scan(partKey(g.name, "")) {

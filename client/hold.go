@@ -21,15 +21,16 @@ func (g *Group) logMessage(tx store.Writer, epoch uint64, message []byte, kind b
 	return putRaw(tx, epochKey(g.name, partLog, epoch, message), []byte{kind})
 }
 
-// logged looks a handshake message up.
+// logged looks a handshake message up. An entry is there under the message's hash:
+// one that is damaged no longer says whether the message was our own.
 func (g *Group) logged(ctx context.Context, epoch uint64, message []byte) (kind byte, ok bool, err error) {
 	err = g.c.store.View(ctx, func(tx store.Reader) error {
 		value, err := getRaw(tx, epochKey(g.name, partLog, epoch, message))
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
-		if err == nil && len(value) != 1 {
-			err = fmt.Errorf("%w: an entry of the log", store.ErrCorrupt)
+		if errors.Is(err, store.ErrCorrupt) || err == nil && len(value) != 1 {
+			value, err = []byte{logReceived}, nil
 		}
 		if err == nil {
 			kind, ok = value[0], true
@@ -78,11 +79,12 @@ type heldMessage struct {
 func (g *Group) hold(ctx context.Context, message []byte, e envelope, missing bool) (Outcome, error) {
 	o := &Held{Epoch: e.epoch, Current: g.current().Epoch(), MissingProposal: missing}
 	key := epochKey(g.name, partHeld, e.epoch, message)
-	there := false
+	there, counted := false, false
 	err := g.c.store.View(ctx, func(tx store.Reader) error {
-		_, err := tx.Get(key)
-		there = err == nil
-		if errors.Is(err, store.ErrNotFound) {
+		have, err := getRaw(tx, key)
+		there = err == nil && bytes.Equal(have, message)
+		counted = err == nil || errors.Is(err, store.ErrCorrupt) // written again if it is damaged
+		if counted || errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		return err
@@ -93,6 +95,9 @@ func (g *Group) hold(ctx context.Context, message []byte, e envelope, missing bo
 	}
 	if there {
 		return o, nil
+	}
+	if counted {
+		return g.finish(ctx, o, nil, func(tx store.Writer) error { return putRaw(tx, key, message) })
 	}
 	if g.head.HeldCount >= uint64(g.c.cfg.MaxHeld) || g.head.HeldBytes+uint64(len(message)) > uint64(g.c.cfg.MaxHeldBytes) {
 		return nil, ErrHoldFull
@@ -115,7 +120,7 @@ func (g *Group) release(tx store.Writer, held *heldMessage) error {
 	} else if err != nil && !errors.Is(err, store.ErrCorrupt) {
 		return err
 	}
-	g.head.HeldCount--
+	g.head.HeldCount -= min(1, g.head.HeldCount)
 	g.head.HeldBytes -= min(uint64(len(held.message)), g.head.HeldBytes)
 	if g.head.HeldCount == 0 {
 		g.head.HeldBytes = 0 // of a damaged one we do not know how many there were

@@ -254,7 +254,10 @@ func (c *Client) RemoveIdentity(ctx context.Context, id IdentityID) error {
 				return err
 			}
 			var r keyPackageRecord
-			if err := decode(e.Value, &r); err != nil {
+			err = decode(e.Value, &r)
+			clear(e.Value)
+			r.clear()
+			if err != nil {
 				return err
 			}
 			if r.Identity == string(id) {
@@ -283,12 +286,10 @@ func (c *Client) groupsWithout(ctx context.Context, id IdentityID) error {
 	c.mu.Unlock()
 	delete(without.identities, id)
 	for _, group := range list {
-		g, err := without.handle(group)
-		if err != nil {
-			return err
+		err := c.readWithout(ctx, without, group)
+		if errors.Is(err, ErrUnknownGroup) {
+			continue // forgotten meanwhile
 		}
-		err = g.load(ctx)
-		g.unload()
 		if errors.Is(err, store.ErrCorrupt) {
 			return fmt.Errorf("%w: %x", ErrIdentityInUse, group)
 		}
@@ -297,6 +298,24 @@ func (c *Client) groupsWithout(ctx context.Context, id IdentityID) error {
 		}
 	}
 	return nil
+}
+
+// readWithout reads a group as another client, while ours changes nothing of it.
+func (c *Client) readWithout(ctx context.Context, without *Client, id []byte) error {
+	ours, err := c.handle(id)
+	if err != nil {
+		return err
+	}
+	if err := ours.acquire(ctx); err != nil {
+		return err
+	}
+	defer ours.unlock()
+	g, err := without.handle(id)
+	if err != nil {
+		return err
+	}
+	defer g.unload()
+	return g.load(ctx)
 }
 
 // signers are all signature keys that a saved state can refer to.

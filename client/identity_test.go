@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,4 +127,65 @@ func TestRemoveIdentityMeanwhile(t *testing.T) {
 		t.Errorf("the identity is there: %v, stored: %t", a.c.Identities(), stored(id))
 	}
 	clean(t, a)
+}
+
+// viewHook calls f before one of the times that a store is read.
+type viewHook struct {
+	store.Store
+	mu     sync.Mutex
+	before int
+	f      func()
+}
+
+func (h *viewHook) View(ctx context.Context, f func(store.Reader) error) error {
+	h.mu.Lock()
+	h.before--
+	call := h.f
+	if h.before != 0 {
+		call = nil
+	}
+	h.mu.Unlock()
+	if call != nil {
+		call()
+	}
+	return h.Store.View(ctx, f)
+}
+
+// TestRemoveIdentityBesideAGroup: an identity that nothing needs can be removed while
+// a group goes on, or is forgotten.
+func TestRemoveIdentityBesideAGroup(t *testing.T) {
+	for name, act := range map[string]func(*member, []byte) error{
+		"commit": func(m *member, id []byte) error {
+			_, err := m.group(id).Commit(ctx, group.CommitOptions{})
+			if err == nil {
+				_, err = m.group(id).Accept(ctx)
+			}
+			return err
+		},
+		"forget": func(m *member, id []byte) error { return m.group(id).Forget(ctx) },
+	} {
+		for before := 1; before < 8; before++ {
+			h := &viewHook{Store: store.NewMemory()}
+			m := newMember(t, "alice", func(cfg *client.Config) { cfg.Store = h })
+			id := m.create()
+			m.commit(id, group.CommitOptions{})
+			must(m.group(id).Accept(ctx))(t)
+			unused := must(m.c.AddIdentity(ctx, client.IdentityOptions{Suite: suite(t), Credential: treekem.BasicCredential([]byte("unused"))}))(t)
+			var beside sync.WaitGroup
+			h.mu.Lock()
+			h.before, h.f = before, func() {
+				beside.Go(func() {
+					if err := act(m, id); err != nil {
+						t.Errorf("%s before reading for the %d. time: %v", name, before, err)
+					}
+				})
+				time.Sleep(10 * time.Millisecond) // it gets as far as it can
+			}
+			h.mu.Unlock()
+			if err := m.c.RemoveIdentity(ctx, unused); err != nil {
+				t.Errorf("%s before reading for the %d. time: %v", name, before, err)
+			}
+			beside.Wait()
+		}
+	}
 }
