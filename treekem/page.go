@@ -245,7 +245,8 @@ func (r *pageReader) bottomNode(x NodeIndex) (*node, error) {
 	return n, nil
 }
 
-// bottomBlank checks a subtree of blanks.
+// bottomBlank checks what is said of a subtree of blanks. That its hash is that of
+// blanks is checked when a member is put there.
 func (r *pageReader) bottomBlank(n *node, x NodeIndex) (*node, error) {
 	small := x.Level() <= smallBlank
 	switch {

@@ -77,8 +77,13 @@ func (s *source) kids(n *node, x NodeIndex) (left, right *node) {
 		return left, right
 	}
 	if n.resolution == 0 {
-		// Blanks are not stored. Their hash was checked with the page above.
+		// Blanks are not stored. The page above vouches for the hash, but not for
+		// that it is one of blanks.
 		left, right = s.forge.blank(x.left()), s.forge.blank(x.right())
+		if blank := s.forge.parent(x, "", left, right); blank == nil || blank.data != n.data {
+			s.fail(fmt.Errorf("node %d is not blank: %w", x, errPage))
+			return nil, nil
+		}
 	} else {
 		var err error
 		if left, right, err = s.page(n, x); err != nil {

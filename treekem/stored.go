@@ -18,11 +18,12 @@ import (
 // Who opens it reads its head; the rest is read as it is needed, and checked:
 // against checksums, and by the tree hash up to the root, which is for the
 // caller to hold against the group context. For what a page says of the nodes at
-// its bottom, their keys among it, there is its checksum alone until the page
-// below is read too: against damage, not forgery. What is missing, damaged, or an
-// older copy is an error of the operation that needs it, and of [Tree.Err] from
-// then on. An entry of the index of keys that is missing, or older, is not noticed
-// but by [Stored.Check]: it would only let a member use a key twice.
+// its bottom, their keys among it, and that there is nobody below them, there is
+// its checksum alone until what is below is read too: against damage, not forgery.
+// What is missing, damaged, or an older copy is an error of the operation that
+// needs it, and of [Tree.Err] from then on. An entry of the index of keys that is
+// missing, or older, is not noticed but by [Stored.Check]: it would only let a
+// member use a key twice.
 type Stored struct {
 	tree   *Tree
 	layout layout

@@ -346,6 +346,34 @@ func TestForgedNodes(t *testing.T) {
 	}
 }
 
+// TestHiddenMembers: a subtree that is said to be blank, with the hash of one that
+// is not, is found out by whoever puts a member there.
+func TestHiddenMembers(t *testing.T) {
+	s := suite1(t)
+	tree, _, _ := builtGroup(t, s, 256)
+	m, _ := newTreeMap(t, tree)
+	forged := m.forgeHead(t, s, func(p *savedPage) {
+		p.Bottom[1] = savedNode{Data: p.Bottom[1].Data[:s.HashSize()]}
+	})
+	stored := must[*Stored](t)(OpenTree(s, forged.read))
+	o := stored.Tree()
+	if !bytes.Equal(o.Hash(), tree.Hash()) || o.Err() != nil {
+		t.Fatalf("found before: %v", o.Err())
+	}
+	kp, _ := newKeyPackage(t, s, "new")
+	e := o.Edit()
+	i, err := e.Add(&kp.LeafNode)
+	if err == nil {
+		_, err = e.Done()
+	}
+	if !errors.Is(err, mls.ErrMalformed) {
+		t.Errorf("a member is put at leaf %d: %v", i, err)
+	}
+	if err := must[*Stored](t)(OpenTree(s, forged.read)).Check(forged.names); err == nil {
+		t.Error("checked: nothing is found")
+	}
+}
+
 // forgeHead forges the nodes of the head.
 func (m treeMap) forgeHead(t *testing.T, s *mls.Suite, edit func(*savedPage)) treeMap {
 	t.Helper()
