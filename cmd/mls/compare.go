@@ -79,6 +79,9 @@ published for eprint 2025/1035.`,
   mls compare --tree --tree-max 65536 --tree-paper 15 --report tree.md`,
 	}
 	f.register(cmd)
+	for _, other := range []string{"preset", "members", "ops", "designs", "attacks", "sweep", "film"} {
+		cmd.MarkFlagsMutuallyExclusive("tree", other)
+	}
 	return verb(cmd, func([]string) error {
 		if err := checkPages(f.html, f.report); err != nil {
 			return err

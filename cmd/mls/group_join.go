@@ -90,6 +90,9 @@ func (h *home) noKeyPackage(ctx context.Context, welcome []byte, opt client.Join
 	if used, ok := o.(*client.Duplicate); ok && err == nil {
 		return h.usedWelcome(ctx, used)
 	}
+	if err != nil && !errors.Is(err, client.ErrNoKeyPackage) {
+		return err
+	}
 	return hinted("a key package serves once; make another with \"mls keypackage\" and have it added",
 		"the Welcome is for none of the key packages in %s", h.dir)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -27,16 +29,16 @@ list.`,
 	outFlag(cmd, &out, "message")
 	return verb(cmd, func(args []string) error {
 		return a.withGroup(f, func(ctx context.Context, g *held) error {
-			list, err := g.waiting(ctx)
-			if err != nil {
-				return err
-			}
+			list, damage := g.waiting(ctx) // what can be read is of use without the rest
 			if len(args) == 0 {
-				return a.listOutbox(list)
+				return errors.Join(a.listOutbox(list), damage)
 			}
 			number, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
 				return usagef(cmd, "%q is not a number of the list", args[0])
+			}
+			if !slices.ContainsFunc(list, func(o client.Outgoing) bool { return o.ID == number }) && damage != nil {
+				return damage
 			}
 			return a.resend(ctx, g, list, number, out)
 		})

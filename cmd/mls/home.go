@@ -272,15 +272,15 @@ func missingPSK(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 // findGroup returns the identifier of the group called name, or of the only one if name is empty.
 func (h *home) findGroup(ctx context.Context, name string) ([]byte, error) {
 	ids, err := h.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var names []string
 	for _, id := range ids {
 		if name != "" && (label(id) == name || hex.EncodeToString(id) == name) {
-			return id, nil
+			return id, nil // whatever is wrong with others
 		}
 		names = append(names, label(id))
+	}
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(names)
 	switch {

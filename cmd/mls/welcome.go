@@ -87,10 +87,7 @@ func (g *held) waitingWelcomes(ctx context.Context) (welcomes []client.Outgoing,
 
 // deliverWelcome writes the Welcome into an epoch, if it waits, to file or where the commit said.
 func (a *app) deliverWelcome(ctx context.Context, g *held, epoch uint64, file string) error {
-	list, err := g.waitingWelcomes(ctx)
-	if err != nil {
-		return err
-	}
+	list, damage := g.waitingWelcomes(ctx)
 	for _, o := range list {
 		if o.Epoch != epoch {
 			continue
@@ -99,7 +96,7 @@ func (a *app) deliverWelcome(ctx context.Context, g *held, epoch uint64, file st
 			return &hintError{err, fmt.Sprintf(`the commit is accepted, and its Welcome is kept: "mls group outbox %d -o FILE" writes it`, o.ID)}
 		}
 	}
-	return nil
+	return damage // of something else that waits, or of that Welcome
 }
 
 // deliverWelcomes writes the Welcomes that a crash, or an output that failed, has left. One file takes one of them.
