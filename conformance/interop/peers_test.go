@@ -154,9 +154,10 @@ func tool(t *testing.T, p *foreignPeer, name string) string {
 const fetchTimeout = 8 * time.Minute
 
 // ourFault are texts by which npm and Cargo say that the repository is wrong: the
-// lock file does not fit, or our own program does not compile.
+// lock file does not fit, what was fetched does not fit it, or our own program does
+// not compile.
 var ourFault = []string{
-	"EUSAGE", "--locked was passed", "could not compile `interop-", "custom build command for `interop-",
+	"EUSAGE", "EINTEGRITY", "--locked was passed", "error: checksum for", "could not compile `interop-", "custom build command for `interop-",
 }
 
 // prepare runs a command that fetches or builds a peer's program. That crates or
@@ -190,6 +191,8 @@ func TestIsOurFault(t *testing.T) {
 		"error: cannot update the lock file /x/Cargo.lock because --locked was passed to":     true,
 		"error: failed to download from `https://example`\nCaused by: could not resolve host": false,
 		"error: linker `cc` not found\nerror: could not compile `proc-macro2` (build script)": false,
+		"npm error code EINTEGRITY\nnpm error sha512-x integrity checksum failed":             true,
+		"error: checksum for `hex v0.4.3` changed between lock files":                         true,
 		"error: could not compile `interop-openmls` (bin \"interop-openmls\")":                true,
 		"error: could not compile `interop-mlsrs` (signal: 9, SIGKILL: kill)":                 false,
 	} {
