@@ -169,8 +169,9 @@ var busySteps = []func(m *busyMember, g *client.Group, rng *rand.Rand) error{
 	},
 	func(m *busyMember, _ *client.Group, rng *rand.Rand) error { // a group of one's own
 		id := fmt.Appendf(nil, "%s's own %d", m.name, rng.IntN(2))
-		g, err := m.c.CreateGroup(ctx, m.id, client.GroupOptions{GroupID: id})
+		_, err := m.c.CreateGroup(ctx, m.id, client.GroupOptions{GroupID: id})
 		if errors.Is(err, client.ErrGroupExists) {
+			var g *client.Group
 			if g, err = m.c.Group(ctx, id); err == nil {
 				err = g.Forget(ctx)
 			}
