@@ -29,8 +29,9 @@ func (t *Tree) checkNodes() (*checker, error) {
 	if _, right := t.root.kids(Root(t.width), t.src); t.width > 1 && right.memberCount() == 0 {
 		return nil, t.sure(fmt.Errorf("treekem: a tree of width %d has no member in its right half", t.width))
 	}
-	if _, err := c.subtree(t.root, Root(t.width)); t.sure(err) != nil {
-		return nil, t.sure(err)
+	_, err := c.subtree(t.root, Root(t.width))
+	if err := t.sure(err); err != nil {
+		return nil, err
 	}
 	for level := range t.blanks {
 		if n := t.blanks[level].Load(); n != nil {

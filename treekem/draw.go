@@ -9,7 +9,7 @@ import (
 // Draw writes the tree for people: sideways, the root at the left, one line for
 // each node. Blank nodes are underscores; subtrees of blanks are one line.
 func (t *Tree) Draw(w io.Writer) error {
-	d := drawing{nh: t.suite.HashSize(), src: t.src}
+	d := drawing{reading: t.reading()}
 	d.subtree(t.root, Root(t.width), "", "")
 	if err := t.Err(); err != nil {
 		return err
@@ -26,9 +26,8 @@ func (t *Tree) String() string {
 }
 
 type drawing struct {
+	reading
 	out strings.Builder
-	nh  int
-	src *source
 }
 
 // subtree draws the subtree n at x. branch leads to x on its own line, indent

@@ -85,7 +85,7 @@ func (c *keyCheck) alike() bool {
 func (c *keyCheck) findRepeat() {
 	seen := make(map[string]int, len(c.entries))
 	for k, e := range c.entries {
-		key := c.tree.keyAt(c.kind, e.node())
+		key := c.kind.in(c.tree.rawAt(e.node()))
 		if first, ok := seen[key]; ok {
 			c.repeat, c.first = k, first
 			return
@@ -101,7 +101,7 @@ func (c *keyCheck) clash(at int) (NodeIndex, bool) {
 		return c.entries[c.first].node(), true
 	}
 	x := c.entries[at].node()
-	key := c.tree.keyAt(c.kind, x)
+	key := c.kind.in(c.tree.rawAt(x))
 	return c.tree.findKey(c.kind, key, func(y NodeIndex) bool {
 		return y != x && c.tree.hasKey(c.kind, y, key) && !c.comes(y)
 	})
@@ -122,8 +122,8 @@ func (t *Tree) dropStale() {
 		return
 	}
 	if t.src != nil {
-		t.enc = newKeyTable(t.enc.entries(func(e indexEntry) bool { return t.isKeyed(e, encryptionKeyIn) }))
-		t.sig = newKeyTable(t.sig.entries(func(e indexEntry) bool { return t.isKeyed(e, signatureKeyIn) }))
+		t.enc = newKeyTable(t.enc.entries(func(e indexEntry) bool { return t.isKeyed(e, encryptionKeys) }))
+		t.sig = newKeyTable(t.sig.entries(func(e indexEntry) bool { return t.isKeyed(e, signatureKeys) }))
 		return
 	}
 	enc, sig := t.keyEntries()
@@ -131,9 +131,9 @@ func (t *Tree) dropStale() {
 }
 
 // isKeyed reports whether an entry is that of a key in the tree.
-func (t *Tree) isKeyed(e indexEntry, key func(raw string) string) bool {
+func (t *Tree) isKeyed(e indexEntry, kind keyKind) bool {
 	raw := t.rawAt(e.node())
-	return raw != "" && fingerprint(key(raw)) == e.fingerprint()
+	return raw != "" && fingerprint(kind.in(raw)) == e.fingerprint()
 }
 
 // keyEntries returns the entries of all keys in the tree.

@@ -103,6 +103,14 @@ const (
 	signatureKeys  keyKind = 's'
 )
 
+// in returns the key of that kind of an encoded node.
+func (k keyKind) in(raw string) string {
+	if k == signatureKeys {
+		return signatureKeyIn(raw)
+	}
+	return encryptionKeyIn(raw)
+}
+
 // A keyID stands for a key in a stored tree.
 type keyID [24]byte
 

@@ -73,8 +73,7 @@ func (t *Tree) mergePath(i mls.LeafIndex, p *UpdatePath, groupID []byte, added [
 		// recomputed.
 		return nil, mls.Invalid("7.9.2", "path-parent-hash", "update path whose leaf has another parent hash")
 	}
-	next, err := m.apply(leaf)
-	return next, t.sure(err)
+	return m.apply(leaf)
 }
 
 // checkPathNodes checks the parent nodes of an update path and returns their

@@ -96,10 +96,11 @@ func (t *Tree) newPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, group
 	if err := l.Sign(t.suite, signer, groupID, i); err != nil {
 		return nil, err
 	}
-	var err error
-	if p.tree, err = m.apply(l); t.sure(err) != nil {
-		return nil, t.sure(err)
+	next, err := m.apply(l)
+	if err := t.sure(err); err != nil {
+		return nil, err
 	}
+	p.tree = next
 	return p, nil
 }
 
@@ -327,7 +328,7 @@ func (m *merge) checkNewKeys(leaf string) error {
 		if raw == "" {
 			continue
 		}
-		if x, ok := m.tree.findEncryptionKey(encryptionKeyIn(raw)); ok {
+		if x, ok := m.tree.holder(encryptionKeys, encryptionKeyIn(raw)); ok {
 			// RFC 9420, Section 12.4.2: no key of the UpdatePath appears in any
 			// node of the new ratchet tree.
 			return mls.InvalidAt(m.tree.culprit(m.leaf), "12.4.2", "path-key-in-tree",

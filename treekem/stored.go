@@ -183,22 +183,22 @@ func (w *pageWriter) encode() []byte {
 
 // compareKeys notes which keys have gone from x, and which have come there.
 func (d *storedDiff) compareKeys(x NodeIndex, a, b string) {
-	d.compareKey(x, encryptionKeys, a, b, encryptionKeyIn)
+	d.compareKey(x, encryptionKeys, a, b)
 	if x.IsLeaf() {
-		d.compareKey(x, signatureKeys, a, b, signatureKeyIn)
+		d.compareKey(x, signatureKeys, a, b)
 	}
 }
 
-func (d *storedDiff) compareKey(x NodeIndex, kind keyKind, a, b string, key func(raw string) string) {
-	if a != "" && b != "" && key(a) == key(b) {
+func (d *storedDiff) compareKey(x NodeIndex, kind keyKind, a, b string) {
+	if a != "" && b != "" && kind.in(a) == kind.in(b) {
 		return
 	}
 	if a != "" {
-		d.gone[d.next.layout.id(kind, key(a))] = true
-		d.had[kind] = append(d.had[kind], newEntry(fingerprint(key(a)), x))
+		d.gone[d.next.layout.id(kind, kind.in(a))] = true
+		d.had[kind] = append(d.had[kind], newEntry(fingerprint(kind.in(a)), x))
 	}
 	if b != "" {
-		d.come[d.next.layout.id(kind, key(b))] = x
+		d.come[d.next.layout.id(kind, kind.in(b))] = x
 	}
 }
 
@@ -303,16 +303,23 @@ func RestoreTreeChanges(data []byte) (*TreeChanges, error) {
 	return c, nil
 }
 
+// values returns what the records that change will be, by name: nil for those
+// that go.
+func (c *TreeChanges) values() map[string][]byte {
+	values := make(map[string][]byte, len(c.Put)+len(c.Delete))
+	for _, name := range c.Delete {
+		values[string(name)] = nil
+	}
+	for _, r := range c.Put {
+		values[string(r.Name)] = r.Value
+	}
+	return values
+}
+
 // Over returns a reader of what the records that read reads will be with the
 // changes written.
 func (c *TreeChanges) Over(read TreeReader) TreeReader {
-	changed := make(map[string][]byte, len(c.Put)+len(c.Delete))
-	for _, name := range c.Delete {
-		changed[string(name)] = nil
-	}
-	for _, r := range c.Put {
-		changed[string(r.Name)] = r.Value
-	}
+	changed := c.values()
 	return func(name []byte) ([]byte, error) {
 		if value, ok := changed[string(name)]; ok {
 			return value, nil

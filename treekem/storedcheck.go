@@ -128,16 +128,10 @@ func (c *storedChecker) key(name []byte) error {
 // Names returns the names of the records that there are with the changes written,
 // given those that there were.
 func (c *TreeChanges) Names(before iter.Seq[[]byte]) iter.Seq[[]byte] {
-	changed := make(map[string]bool, len(c.Put)+len(c.Delete))
-	for _, name := range c.Delete {
-		changed[string(name)] = true
-	}
-	for _, r := range c.Put {
-		changed[string(r.Name)] = true
-	}
+	changed := c.values()
 	return func(yield func([]byte) bool) {
 		for name := range before {
-			if !changed[string(name)] && !yield(name) {
+			if _, ok := changed[string(name)]; !ok && !yield(name) {
 				return
 			}
 		}

@@ -288,30 +288,24 @@ func (t *Tree) EveryMember() Support {
 
 // FindSignatureKey returns the leaf of the member with a signature key.
 func (t *Tree) FindSignatureKey(key mls.SignaturePublicKey) (mls.LeafIndex, bool) {
-	x, ok := t.findKey(signatureKeys, string(key), func(x NodeIndex) bool { return t.hasKey(signatureKeys, x, string(key)) })
+	x, ok := t.holder(signatureKeys, string(key))
 	return x.Leaf(), ok
 }
 
 // FindEncryptionKey returns the leaf or parent node with an encryption key.
 func (t *Tree) FindEncryptionKey(key mls.HPKEPublicKey) (NodeIndex, bool) {
-	return t.findEncryptionKey(string(key))
+	return t.holder(encryptionKeys, string(key))
 }
 
-func (t *Tree) findEncryptionKey(key string) (NodeIndex, bool) {
-	return t.findKey(encryptionKeys, key, func(x NodeIndex) bool { return t.hasKey(encryptionKeys, x, key) })
+// holder returns the node that has a key.
+func (t *Tree) holder(kind keyKind, key string) (NodeIndex, bool) {
+	return t.findKey(kind, key, func(x NodeIndex) bool { return t.hasKey(kind, x, key) })
 }
 
 // hasKey reports whether node x has a key.
 func (t *Tree) hasKey(kind keyKind, x NodeIndex, key string) bool {
-	return !t.IsBlank(x) && t.keyAt(kind, x) == key
-}
-
-// keyAt returns the key of node x, which is not blank.
-func (t *Tree) keyAt(kind keyKind, x NodeIndex) string {
-	if kind == signatureKeys {
-		return signatureKeyIn(t.rawAt(x))
-	}
-	return encryptionKeyIn(t.rawAt(x))
+	raw := t.rawAt(x)
+	return raw != "" && kind.in(raw) == key
 }
 
 // findKey looks into the table of keys and then into the store, both of which

@@ -15,7 +15,7 @@ import "github.com/treekem/mls/internal/wire"
 //
 //	optional<Node> ratchet_tree<V>;
 func (t *Tree) Bytes() ([]byte, error) {
-	w := treeWriter{nh: t.suite.HashSize(), src: t.src, last: LeafNodeIndex(t.src.lastMember(t.root, Root(t.width)))}
+	w := treeWriter{reading: t.reading(), last: LeafNodeIndex(t.src.lastMember(t.root, Root(t.width)))}
 	w.grow(t.root, Root(t.width))
 	w.b.Vector(func(*wire.Builder) { w.subtree(t.root, Root(t.width)) })
 	if err := t.Err(); err != nil {
@@ -25,9 +25,8 @@ func (t *Tree) Bytes() ([]byte, error) {
 }
 
 type treeWriter struct {
+	reading
 	b    wire.Builder
-	nh   int
-	src  *source
 	last NodeIndex // blanks after it are left out
 }
 
