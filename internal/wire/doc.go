@@ -39,12 +39,12 @@ type Decoder interface {
 // Marshal returns the encoding of e.
 func Marshal(e Encoder) ([]byte, error) {
 	b := scratch.Get().(*Builder)
-	lent := b.buf
+	first := b.buf
 	defer func() {
 		if cap(b.buf) <= maxScratch {
 			clear(b.buf) // else it is the result
 		}
-		giveBack(b, lent)
+		giveBack(b, first)
 	}()
 	e.Encode(b)
 	p, err := b.Bytes()

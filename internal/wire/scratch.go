@@ -18,15 +18,11 @@ const maxScratch = 16 << 10
 // when use returns, which must not keep it.
 func WithScratch(n int, encode func(*Builder) error, use func([]byte) error) error {
 	b := scratch.Get().(*Builder)
-	lent := b.buf
 	b.Grow(n)
-	grown := b.buf[:cap(b.buf)]
+	first := b.buf
 	defer func() {
-		if cap(b.buf) != len(grown) {
-			clear(grown) // it was outgrown
-		}
 		clear(b.buf)
-		giveBack(b, lent)
+		giveBack(b, first)
 	}()
 	if err := encode(b); err != nil {
 		return err
@@ -38,17 +34,19 @@ func WithScratch(n int, encode func(*Builder) error, use func([]byte) error) err
 	return use(p)
 }
 
-// giveBack puts b back for others, with the memory that it has now, or the
-// memory that it was lent if it has too much. What was encoded is cleared in the
-// latter here, and in the former by the caller.
-func giveBack(b *Builder, lent []byte) {
-	lent, now := lent[:cap(lent)], b.buf[:cap(b.buf)]
-	if len(lent) > 0 && &lent[0] != &now[0] {
-		clear(lent)
+// giveBack puts b back for others, with the memory that it has now, or that in
+// which it began if that is too much, unless both are. What was encoded is cleared
+// in the latter here, and in the former by the caller.
+func giveBack(b *Builder, first []byte) {
+	first, now := first[:cap(first)], b.buf[:cap(b.buf)]
+	if len(first) > 0 && &first[0] != &now[0] {
+		clear(first) // it was outgrown
 	}
 	if len(now) > maxScratch {
-		now = lent
+		now = first
 	}
-	*b = Builder{buf: now[:0]}
-	scratch.Put(b)
+	if len(now) <= maxScratch {
+		*b = Builder{buf: now[:0]}
+		scratch.Put(b)
+	}
 }
