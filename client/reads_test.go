@@ -27,10 +27,14 @@ type failingReads struct {
 	at    atomic.Int64 // 0: none
 }
 
-// arm lets the k-th read from now on fail; 0 none.
-func (f *failingReads) arm(k int64) {
+// failing lets the k-th read of run fail, and reports whether there was none: run
+// then has nothing more to fail.
+func (f *failingReads) failing(k int64, run func()) (done bool) {
 	f.reads.Store(0)
 	f.at.Store(k)
+	run()
+	f.at.Store(0)
+	return f.reads.Load() < k
 }
 
 func (f *failingReads) fails() bool { return f.reads.Add(1) == f.at.Load() }
@@ -188,11 +192,8 @@ func TestReadErrors(t *testing.T) {
 				cfg.Store = s
 				c := must(client.Open(ctx, cfg))(t)
 				g := must(c.Group(ctx, id))(t)
-				s.arm(k)
-				err := op.run(g, c)
-				done := s.reads.Load() < k
-				s.arm(0)
-				if done {
+				var err error
+				if done := s.failing(k, func() { err = op.run(g, c) }); done {
 					check(t, err)
 					break
 				}
@@ -242,10 +243,8 @@ func TestReadErrorsInReplay(t *testing.T) {
 			}
 		}
 		c := must(client.Open(ctx, cfg))(t)
-		s.arm(k)
-		_, err := c.Receive(ctx, first)
-		done := s.reads.Load() < k
-		s.arm(0)
+		var err error
+		done := s.failing(k, func() { _, err = c.Receive(ctx, first) })
 		if err != nil {
 			if !errors.Is(err, errRead) {
 				t.Fatalf("read %d failed: %v", k, err)

@@ -60,11 +60,8 @@ func TestPSKReadErrors(t *testing.T) {
 			cfg := b.cfg
 			cfg.Store = reads
 			c := must(client.Open(ctx, cfg))(t)
-			reads.arm(k)
-			err := run(c)
-			done := reads.reads.Load() < k
-			reads.arm(0)
-			if done {
+			var err error
+			if done := reads.failing(k, func() { err = run(c) }); done {
 				check(t, err)
 				break
 			}
@@ -183,10 +180,8 @@ func TestHeldReadErrors(t *testing.T) {
 		cfg := b.cfg
 		cfg.Store, cfg.Notify = reads, nil
 		c := must(client.Open(ctx, cfg))(t)
-		reads.arm(k)
-		_, err := c.Receive(ctx, first.Message)
-		done := reads.reads.Load() < k
-		reads.arm(0)
+		var err error
+		done := reads.failing(k, func() { _, err = c.Receive(ctx, first.Message) })
 		if err != nil {
 			wantErr(t, err, errRead)
 			_, err = c.Receive(ctx, first.Message)
@@ -221,11 +216,9 @@ func TestReplayIsNotDropped(t *testing.T) {
 			cfg := b.cfg
 			cfg.Store, cfg.Notify = reads, nil
 			c := must(client.Open(ctx, cfg))(t)
-			reads.arm(k)
-			o, err := c.Receive(ctx, first.Message)
-			done := reads.reads.Load() < k
-			reads.arm(0)
-			if done {
+			var o client.Outcome
+			var err error
+			if done := reads.failing(k, func() { o, err = c.Receive(ctx, first.Message) }); done {
 				break
 			}
 			if err != nil {
