@@ -24,10 +24,10 @@
 // Messages can be processed again and in any order. The [Outcome] says what
 // became of one. Without an error the message is dealt with, durably, and can be
 // acknowledged to the delivery service; after an error it is to be processed
-// again, unless the error says that it is invalid and is not mls.Retryable. What an application makes of
-// a message it can write in the same batch ([Config.Save]); otherwise a crash
-// between the batch and the application's own write loses a message whose key
-// is gone.
+// again, unless the error says that it is invalid and is not mls.Retryable. What
+// an application makes of a message it can write in the same batch
+// ([Config.Save]); otherwise a crash between the batch and the application's own
+// write loses a message whose key is gone.
 //
 // # Large groups
 //

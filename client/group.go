@@ -336,14 +336,10 @@ func damagedIn(what string, err error) error {
 	return fmt.Errorf("%w: %s: %v", store.ErrCorrupt, what, err)
 }
 
-// checkRestored holds the state against the head and its own tree hash.
+// checkRestored holds the state against the head.
 func (g *Group) checkRestored() error {
-	context := g.g.Context()
-	switch {
-	case !bytes.Equal(context.GroupID, g.id), context.Epoch != g.head.Epoch:
+	if !bytes.Equal(g.g.ID(), g.id) || g.g.Epoch() != g.head.Epoch {
 		return fmt.Errorf("%w: the state of a group is not that of its head", store.ErrCorrupt)
-	case !bytes.Equal(context.TreeHash, g.g.Tree().Hash()):
-		return fmt.Errorf("%w: the tree of a group is not that of its context", store.ErrCorrupt)
 	}
 	return nil
 }

@@ -240,28 +240,27 @@ func (g *Group) due(ctx context.Context) (list []*heldMessage, err error) {
 // not read if damage says so.
 func readHeld(e store.Entry, damage error, id []byte) *heldMessage {
 	h := &heldMessage{key: e.Key, bad: damage}
-	epoch, ok := epochOf(e.Key, groupName(id), partHeld)
 	if h.bad == nil {
-		h.message, h.bad = raw(e.Value)
+		h.bad = h.read(e, id)
 	}
 	if h.bad != nil {
-		h.epoch = epoch
-		return h
-	}
-	m, err := framing.Parse(h.message)
-	if err == nil {
-		h.envelope, err = envelopeOf(m)
-	}
-	switch {
-	case err != nil:
-		h.bad = fmt.Errorf("%w: a held message: %v", store.ErrCorrupt, err)
-	case !ok || !bytes.Equal(e.Key, epochKey(groupName(id), partHeld, h.epoch, h.message)) || !bytes.Equal(h.group, id):
-		h.bad = fmt.Errorf("%w: a held message under a wrong key", store.ErrCorrupt)
-	}
-	if h.bad != nil {
-		h.epoch = epoch // by which it is stored
+		h.epoch, _ = epochOf(e.Key, groupName(id), partHeld) // by which it is stored
 	}
 	return h
+}
+
+// read reads a record that the store could read.
+func (h *heldMessage) read(e store.Entry, id []byte) (err error) {
+	if h.message, err = raw(e.Value); err != nil {
+		return err
+	}
+	if h.envelope, err = readEnvelope(h.message); err != nil {
+		return fmt.Errorf("%w: a held message: %v", store.ErrCorrupt, err)
+	}
+	if !bytes.Equal(e.Key, epochKey(groupName(id), partHeld, h.epoch, h.message)) || !bytes.Equal(h.group, id) {
+		return fmt.Errorf("%w: a held message under a wrong key", store.ErrCorrupt)
+	}
+	return nil
 }
 
 func rank(kind framing.ContentType) int {

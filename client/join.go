@@ -265,11 +265,7 @@ func joiningEpoch(tx store.Reader, name string) (uint64, error) {
 		return 0, err
 	}
 	clear(r.State.State)
-	m, err := framing.Parse(r.Message)
-	if err != nil {
-		return 0, damaged(err)
-	}
-	e, err := envelopeOf(m)
+	e, err := readEnvelope(r.Message)
 	if err != nil {
 		return 0, damaged(err)
 	}

@@ -38,8 +38,8 @@ type CommitApplied struct {
 	// is in the outbox.
 	Welcome *Outgoing
 	// Repeat are proposals of ours that it did not apply; after a Rejoin, those of
-	// the state from before. UpdateLost is true if
-	// there was an update of ours among them, whose keys are gone.
+	// the state from before. UpdateLost is true if there was an update of ours
+	// among them, whose keys are gone.
 	Repeat     []framing.Proposal
 	UpdateLost bool
 	// Replayed is what became of held messages of the new epoch, in order.

@@ -41,6 +41,15 @@ type envelope struct {
 	kind  framing.ContentType
 }
 
+// readEnvelope is envelopeOf for a message that is not needed but for that.
+func readEnvelope(message []byte) (envelope, error) {
+	m, err := framing.Parse(message)
+	if err != nil {
+		return envelope{}, err
+	}
+	return envelopeOf(m)
+}
+
 func envelopeOf(m *framing.Message) (envelope, error) {
 	switch {
 	case m.Public != nil:
@@ -61,11 +70,7 @@ func envelopeOf(m *framing.Message) (envelope, error) {
 // Otherwise it is invalid if the error is mls.ErrInvalid, mls.ErrAuth or
 // mls.ErrMalformed; what else there is are failures of the store.
 func (g *Group) Process(ctx context.Context, message []byte) (o Outcome, err error) {
-	m, err := framing.Parse(message)
-	if err != nil {
-		return nil, err
-	}
-	e, err := envelopeOf(m)
+	e, err := readEnvelope(message)
 	if err != nil {
 		return nil, err
 	}

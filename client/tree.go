@@ -118,7 +118,7 @@ type laidTree struct {
 // layTree lays the group's tree out, unless the store has it.
 func (g *Group) layTree() (err error) {
 	tree := g.g.Tree()
-	if g.laid != nil && g.laid.stored.Tree() == tree || g.laid == nil && g.stored != nil && g.stored.Tree() == tree {
+	if latest := g.latestTree(); latest != nil && latest.Tree() == tree {
 		return nil
 	}
 	laid := &laidTree{whole: g.stored == nil}
@@ -134,17 +134,22 @@ func (g *Group) layTree() (err error) {
 	return nil
 }
 
+// latestTree is the tree that the store has, or has after the next batch; nil for
+// none.
+func (g *Group) latestTree() *treekem.Stored {
+	if g.laid != nil {
+		return g.laid.stored
+	}
+	return g.stored
+}
+
 // pendingDiff is what a commit of ours changes of the tree that the store has, or
 // has after the next batch.
 func (g *Group) pendingDiff(next *treekem.Tree) ([]byte, error) {
 	if err := g.layTree(); err != nil {
 		return nil, err
 	}
-	base := g.stored
-	if g.laid != nil {
-		base = g.laid.stored
-	}
-	_, changes, err := base.Store(next)
+	_, changes, err := g.latestTree().Store(next)
 	if err != nil {
 		return nil, treeFailure(err)
 	}

@@ -9,8 +9,8 @@
 //
 // Every row has a checksum that is verified when it is read, and all of them
 // together have one that [DB.Check] verifies; Open does so too while the file is
-// small, unless [Options] say otherwise. This finds damage. Against tampering, and against readers, use
-// store.OpenSealed on top.
+// small, unless [Options] say otherwise. This finds damage. Against tampering,
+// and against readers, use store.OpenSealed on top.
 //
 // The file is at the path given, and its log beside it under the same name with
 // "-wal". To copy a store, close it first. A third file, with "-mark", holds the
