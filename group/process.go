@@ -183,8 +183,9 @@ func (g *Group) processPrivate(m *framing.PrivateMessage, message []byte) (Recei
 		if err := g.authenticate(ac); err != nil {
 			return err
 		}
-		if r, err = g.dispatch(ac, from); g.sure(err) != nil {
-			return g.sure(err)
+		r, err = g.dispatch(ac, from)
+		if err := g.sure(err); err != nil {
+			return err
 		}
 		if ac.Content.ContentType == framing.ContentCommit {
 			return errStaged
