@@ -47,13 +47,13 @@ compares like with like.
 
 --plot draws time against the number of members, the floor dashed. --report writes
 a page with the plots beside it: all operations, in full trees up to --members and
-in the others up to 16384 members, which takes some minutes.
+in the others up to 16384 members, which takes some minutes. A million members are
+possible (--members 1048576), for those who have 8 GB of memory and the time.
 
 --suites measures all suites instead, in full trees of 1024 members or the one size
 given: the bytes of commits, key packages, Welcomes and messages, and the times to
 make, process, join, protect and unprotect. --report then puts the table in its place
-in a page that has one. A million members are
-possible (--members 1048576), for those who have 8 GB of memory and the time.`,
+in a page that has one.`,
 		Example: `  mls bench
   mls bench --members 4..65536 --ops process-far,process-near --plot process.svg
   mls bench --members 1024 --tree full,blank,history --json

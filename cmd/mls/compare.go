@@ -221,13 +221,19 @@ func (a *app) compare(cfg compare.Config, f *compareFlags) error {
 		err = a.comparePage(ctx, report, f, cfg.Progress)
 	}
 	show.done()
+	return a.conclude(report, f, err)
+}
+
+// conclude writes the page of a report, if one is asked for, and prints it, unless
+// err kept it from being made.
+func (a *app) conclude(p page, f *compareFlags, err error) error {
 	if err == nil && f.report != "" {
-		err = writeFileWith(f.report, func(w io.Writer) error { return report.WriteMarkdown(w, f.command) })
+		err = writeFileWith(f.report, func(w io.Writer) error { return p.WriteMarkdown(w, f.command) })
 	}
 	if err != nil {
 		return interrupted(err)
 	}
-	return a.printReport(report, f.csv, f.json)
+	return a.printReport(p, f.csv, f.json)
 }
 
 // comparePage adds what only the page shows and writes it.
@@ -259,11 +265,5 @@ func (a *app) compareTree(f *compareFlags) error {
 	cfg.Sizes = append(cfg.Sizes, f.treeMax)
 	report, err := compare.RunTree(ctx, cfg)
 	show.done()
-	if err == nil && f.report != "" {
-		err = writeFileWith(f.report, func(w io.Writer) error { return report.WriteMarkdown(w, f.command) })
-	}
-	if err != nil {
-		return interrupted(err)
-	}
-	return a.printReport(report, f.csv, f.json)
+	return a.conclude(report, f, err)
 }

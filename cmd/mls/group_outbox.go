@@ -37,10 +37,14 @@ list.`,
 			if err != nil {
 				return usagef(cmd, "%q is not a number of the list", args[0])
 			}
-			if !slices.ContainsFunc(list, func(o client.Outgoing) bool { return o.ID == number }) && damage != nil {
+			i := slices.IndexFunc(list, func(o client.Outgoing) bool { return o.ID == number })
+			switch {
+			case i >= 0:
+				return a.resend(ctx, g, list[i], out)
+			case damage != nil:
 				return damage
 			}
-			return a.resend(ctx, g, list, number, out)
+			return hinted(`"mls group outbox" lists what there is`, "no message %d waits", number)
 		})
 	})
 }
@@ -56,21 +60,15 @@ func (a *app) listOutbox(list []client.Outgoing) error {
 }
 
 // resend writes a message that waits.
-func (a *app) resend(ctx context.Context, g *held, list []client.Outgoing, number uint64, out string) error {
-	for _, o := range list {
-		if o.ID != number {
-			continue
-		}
-		if err := a.checkOutput(out); err != nil {
-			return err
-		}
-		if err := a.output(out, o.Message); err != nil || o.Kind == client.KindCommit {
-			return err
-		}
-		if o.Kind == client.KindWelcome {
-			return g.sentWelcome(ctx, o)
-		}
-		return g.home.Sent(ctx, o.ID)
+func (a *app) resend(ctx context.Context, g *held, o client.Outgoing, out string) error {
+	if err := a.checkOutput(out); err != nil {
+		return err
 	}
-	return hinted(`"mls group outbox" lists what there is`, "no message %d waits", number)
+	if err := a.output(out, o.Message); err != nil || o.Kind == client.KindCommit {
+		return err
+	}
+	if o.Kind == client.KindWelcome {
+		return g.sentWelcome(ctx, o)
+	}
+	return g.home.Sent(ctx, o.ID)
 }

@@ -34,12 +34,9 @@ changes), and one of them says "mls group continue" with those of all others.`,
 		if err := checkGroupID(cmd, args[0]); err != nil {
 			return err
 		}
-		var suite *mls.Suite
-		if suiteName != "" {
-			var err error
-			if suite, err = parseSuite(cmd, suiteName); err != nil {
-				return err
-			}
+		suite, err := givenSuite(cmd, suiteName)
+		if err != nil {
+			return err
 		}
 		return a.makeCommit(f, &c, func(_ context.Context, g *held) (group.CommitOptions, error) {
 			if string(g.ID()) == args[0] {

@@ -59,6 +59,14 @@ func suiteFlag(cmd *cobra.Command, value *string) {
 	})
 }
 
+// givenSuite is parseSuite for a flag that can be left out: then it is nil.
+func givenSuite(cmd *cobra.Command, text string) (*mls.Suite, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return parseSuite(cmd, text)
+}
+
 // parseSuite finds a cipher suite by its number, its name, or the part of the name after MLS_128_DHKEM
 // and the like.
 func parseSuite(cmd *cobra.Command, text string) (*mls.Suite, error) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/treekem/mls"
 	"github.com/treekem/mls/client"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/treekem"
@@ -37,12 +36,9 @@ for one group; make another for the next.`,
 		if err := a.checkOutput(out); err != nil {
 			return err
 		}
-		var suite *mls.Suite
-		if suiteName != "" {
-			var err error
-			if suite, err = parseSuite(cmd, suiteName); err != nil {
-				return err
-			}
+		suite, err := givenSuite(cmd, suiteName)
+		if err != nil {
+			return err
 		}
 		return a.withHome(a.dir, homeOptions{}, func(ctx context.Context, h *home) error {
 			if suite == nil {

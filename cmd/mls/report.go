@@ -14,6 +14,13 @@ type report interface {
 	WriteJSON(io.Writer) error
 }
 
+// A page is a report that can be a page in Markdown, too, which shows the command
+// that makes it.
+type page interface {
+	report
+	WriteMarkdown(w io.Writer, command string) error
+}
+
 // printReport prints a report, as a table unless another form is asked for.
 func (a *app) printReport(r report, csv, json bool) error {
 	switch {
