@@ -40,10 +40,11 @@ leaves were verified before), external-join; protect, unprotect (1 KiB), stream-
 Trees: full (every member has committed), blank (as a bulk add leaves it), history
 (blanks and unmerged leaves, after many changes).
 
-Times are medians. Verifying all leaves in a join, and sealing to a large
-resolution, run on all cores, and so does their floor. Other operations also spread
-work over cores, which can bring them below the floor of one core: --cores 1
-compares like with like.
+Times are medians, and so is the ratio: of each run to the primitives measured
+right after it, as a machine's clock changes. Verifying all leaves in a join, and
+sealing to a large resolution, run on all cores, and so does their floor. Other
+operations also spread work over cores, which can bring them below the floor of one
+core: --cores 1 compares like with like.
 
 --plot draws time against the number of members, the floor dashed. --report writes
 a page with the plots beside it: all operations, in full trees up to --members and

@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -277,10 +279,9 @@ func (b *bed) measure(ctx context.Context, t *task, budget time.Duration) (Resul
 		alloc = min(alloc, again)
 		floor.round()
 	}
-	floor.reset()
 	runtime.GC() // what setting up left behind is not the operation's
-	var times []time.Duration
-	for start := time.Now(); len(times) < least || len(times) < maxRounds && time.Since(start) < budget; {
+	var samples []sample
+	for start := time.Now(); len(samples) < least || len(samples) < maxRounds && time.Since(start) < budget; {
 		if err := ctx.Err(); err != nil {
 			return Result{}, err
 		}
@@ -288,10 +289,10 @@ func (b *bed) measure(ctx context.Context, t *task, budget time.Duration) (Resul
 		if err != nil {
 			return Result{}, err
 		}
-		times = append(times, elapsed)
-		floor.roundsBeside(elapsed)
+		samples = append(samples, sample{elapsed, floor.beside(elapsed)})
 	}
-	return Result{Time: median(times), Floor: floor.total(), Bytes: t.bytes, Alloc: alloc}, nil
+	took, bound := summarize(samples)
+	return Result{Time: took, Floor: bound, Bytes: t.bytes, Alloc: alloc}, nil
 }
 
 // timed runs a task once.
@@ -323,9 +324,28 @@ func allocated(t *task) (time.Duration, int64, error) {
 	return elapsed, int64(after.TotalAlloc - before.TotalAlloc), err
 }
 
-func median(list []time.Duration) time.Duration {
+// A sample is what a run took, and what its floor was right after it.
+type sample struct{ run, floor time.Duration }
+
+// summarize returns the median of the runs, and the floor that their median ratio
+// to their own floors makes of it. A machine's clock changes while it measures: the
+// median of the runs and that of the floors may be of different states, the two
+// halves of a sample are of one.
+func summarize(samples []sample) (took, floor time.Duration) {
+	runs, ratios := make([]time.Duration, len(samples)), make([]float64, len(samples))
+	for i, s := range samples {
+		runs[i], ratios[i] = s.run, float64(s.run)/float64(s.floor)
+	}
+	took = median(runs)
+	if ratio := median(ratios); !math.IsInf(ratio, 0) {
+		floor = time.Duration(float64(took) / ratio)
+	}
+	return took, floor
+}
+
+func median[T cmp.Ordered](list []T) T {
 	if len(list) == 0 {
-		return 0
+		return *new(T)
 	}
 	return slices.Sorted(slices.Values(list))[len(list)/2]
 }

@@ -188,3 +188,16 @@ func TestTargets(t *testing.T) {
 		}
 	}
 }
+
+// TestSummarize: the ratio is that of runs to their own floors, whatever state the
+// machine's clock was in, and there is none where nothing is unavoidable.
+func TestSummarize(t *testing.T) {
+	// Runs in the slow state are more than half, floors in it less.
+	samples := []sample{{150, 100}, {150, 100}, {300, 200}, {300, 200}, {300, 100}}
+	if took, floor := summarize(samples); took != 300 || floor != 200 {
+		t.Errorf("%d and %d, want 300 and 200", took, floor)
+	}
+	if took, floor := summarize([]sample{{run: 7}, {run: 9}, {run: 8}}); took != 8 || floor != 0 {
+		t.Errorf("%d and %d without primitives, want 8 and 0", took, floor)
+	}
+}

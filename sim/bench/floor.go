@@ -141,13 +141,15 @@ func (in *inputs) primitives(w work) []*primitive {
 	}
 }
 
-// roundsBeside measures the primitives beside a run that took so long: for some
-// per cent of that time.
-func (f *floor) roundsBeside(elapsed time.Duration) {
+// beside measures the primitives beside a run that took so long, for some per
+// cent of that time, and returns what they add up to.
+func (f *floor) beside(elapsed time.Duration) time.Duration {
 	const most = 32
+	f.reset()
 	for start, n := time.Now(), 0; n == 0 || n < most && time.Since(start) < elapsed/20; n++ {
 		f.round()
 	}
+	return f.total()
 }
 
 // round measures each primitive once more. The inputs are valid, so no run

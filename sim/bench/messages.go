@@ -59,14 +59,15 @@ func (b *bed) streamTwo(budget time.Duration) (Result, error) {
 		}
 		return nil
 	}
-	var alone, together []time.Duration
+	var samples []sample // together, and alone on each core
+	cores := time.Duration(min(2, runtime.GOMAXPROCS(0)))
 	senders := []*group.Group{b.committer, b.far}
-	for start := time.Now(); len(alone) < minRounds || len(alone) < maxRounds && time.Since(start) < budget; {
+	for start := time.Now(); len(samples) < minRounds || len(samples) < maxRounds && time.Since(start) < budget; {
 		before := time.Now()
-		if err := send(senders[len(alone)%2], 2*streamBatch); err != nil {
+		if err := send(senders[len(samples)%2], 2*streamBatch); err != nil {
 			return Result{}, err
 		}
-		alone = append(alone, time.Since(before)/(2*streamBatch))
+		alone := time.Since(before) / (2 * streamBatch)
 		before = time.Now()
 		var wg sync.WaitGroup
 		errs := make([]error, len(senders))
@@ -74,13 +75,13 @@ func (b *bed) streamTwo(budget time.Duration) (Result, error) {
 			wg.Go(func() { errs[i] = send(g, streamBatch) })
 		}
 		wg.Wait()
-		together = append(together, time.Since(before)/(2*streamBatch))
+		samples = append(samples, sample{time.Since(before) / (2 * streamBatch), alone / cores})
 		for _, err := range errs {
 			if err != nil {
 				return Result{}, err
 			}
 		}
 	}
-	cores := time.Duration(min(2, runtime.GOMAXPROCS(0)))
-	return Result{Time: median(together), Floor: median(alone) / cores, Bytes: messageSize}, nil
+	took, bound := summarize(samples)
+	return Result{Time: took, Floor: bound, Bytes: messageSize}, nil
 }
