@@ -27,7 +27,7 @@ func TestAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tag := s.MAC(secret, benchContext)
+	tag, much := s.MAC(secret, benchContext), make([]byte, 4096)
 	sealed, err := s.Seal(nil, key, nonce, nil, benchContext)
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +47,7 @@ func TestAllocations(t *testing.T) {
 		{"Hash of parts", 1, func() { s.Hash(benchContext, benchSecret) }},
 		{"RefHash", 1, func() { s.RefHash(LabelProposalRef, benchContext) }},
 		{"MAC", 1, func() { s.MAC(secret, benchContext) }},
+		{"MAC of much", 1, func() { s.MAC(secret, much) }},
 		{"VerifyMAC", 0, func() { s.VerifyMAC(secret, benchContext, tag) }},
 		{"Seal", 3, func() { s.Seal(nil, key, nonce, nil, benchContext) }},
 		{"Open", 3, func() { s.Open(key, nonce, nil, sealed) }},

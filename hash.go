@@ -6,6 +6,8 @@ import (
 	"crypto/sha512"
 	"crypto/subtle"
 	"hash"
+
+	"github.com/treekem/mls/internal/wire"
 )
 
 // hashAlg is the hash function of a suite, and the HMAC and HKDF over it. Its
@@ -83,24 +85,44 @@ var (
 	padChange = [maxBlock]byte(bytes.Repeat([]byte{0x36 ^ 0x5c}, maxBlock))
 )
 
-// hmac appends HMAC(key, parts…) to dst. One buffer serves both hashes: first
-// (key ⊕ ipad) || parts, then (key ⊕ opad) || the hash of that.
+// hmac appends HMAC(key, parts…) to dst.
 func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
-	block := h.block()
+	block, n := h.block(), total(parts)
+	if n > hmacInput {
+		wire.WithScratch(block+n, func(b *wire.Builder) error {
+			b.Raw(noBlock[:block])
+			for _, p := range parts {
+				b.Raw(p)
+			}
+			return nil
+		}, func(in []byte) error {
+			dst = h.hmacIn(dst, key, in)
+			return nil
+		})
+		return dst
+	}
 	var stack [maxBlock + hmacInput]byte
 	in := stack[:block]
-	if n := total(parts); n > hmacInput {
-		in = make([]byte, block, block+n)
+	for _, p := range parts {
+		in = append(in, p...)
 	}
+	return h.hmacIn(dst, key, in)
+}
+
+// noBlock is what a key is written over.
+var noBlock [maxBlock]byte
+
+// hmacIn appends HMAC(key, what comes after a block of zeros in the buffer) to
+// dst. The buffer serves both hashes: first it is (key ⊕ ipad) || input, then
+// (key ⊕ opad) || the hash of that. It is cleared.
+func (h hashAlg) hmacIn(dst, key, in []byte) []byte {
+	block := h.block()
 	if len(key) > block {
 		h.sum(in[:0], key)
 	} else {
 		copy(in, key)
 	}
-	subtle.XORBytes(in, in, innerPad[:])
-	for _, p := range parts {
-		in = append(in, p...)
-	}
+	subtle.XORBytes(in[:block], in[:block], innerPad[:])
 	out := h.sum(in[:block], in)
 	subtle.XORBytes(out[:block], out[:block], padChange[:])
 	dst = h.sum(dst, out)

@@ -41,9 +41,9 @@ func TestAllocations(t *testing.T) {
 		got, max float64
 	}{
 		{"sign, protect and encode", send, 16},
-		{"parse, unprotect and verify", received, 26},
-		{"sign and protect publicly", propose, 10},
-		{"parse", parse, 8},
+		{"parse, unprotect and verify", received, 24},
+		{"sign and protect publicly", propose, 7},
+		{"parse", parse, 5},
 	} {
 		t.Logf("%s: %.0f allocations", x.name, x.got)
 		if x.got > x.max {

@@ -1,6 +1,8 @@
 package framing
 
 import (
+	"bytes"
+
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/internal/wire"
 	"github.com/treekem/mls/treekem"
@@ -36,7 +38,7 @@ type Message struct {
 // ErrMalformed for everything else that is not an MLSMessage.
 func Parse(data []byte) (*Message, error) {
 	m := new(Message)
-	if err := wire.Unmarshal(data, m); err != nil {
+	if err := wire.UnmarshalOwned(bytes.Clone(data), m); err != nil {
 		return nil, err
 	}
 	return m, nil

@@ -65,11 +65,13 @@ func ProtectPublic(s *mls.Suite, epoch *keyschedule.EpochSecrets, a *Authenticat
 	}
 	m := &PublicMessage{Content: a.Content, Signature: a.Signature, ConfirmationTag: a.ConfirmationTag}
 	if a.Content.Sender.Type == SenderMember {
-		tbm, err := a.membershipBytes(epoch, groupContext)
+		err := a.withMembershipBytes(epoch, groupContext, func(tbm []byte) error {
+			m.MembershipTag = epoch.MembershipTag(tbm)
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		m.MembershipTag = epoch.MembershipTag(tbm)
 	}
 	return (&Message{Version: mls.MLS10, WireFormat: WireFormatPublicMessage, Public: m}).Bytes()
 }
@@ -90,12 +92,14 @@ func UnprotectPublic(epoch *keyschedule.EpochSecrets, m *PublicMessage, groupCon
 	if a.Content.Sender.Type != SenderMember {
 		return a, nil
 	}
-	tbm, err := a.membershipBytes(epoch, groupContext)
+	err = a.withMembershipBytes(epoch, groupContext, func(tbm []byte) error {
+		if !epoch.VerifyMembershipTag(tbm, m.MembershipTag) {
+			return mls.ErrAuth
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	if !epoch.VerifyMembershipTag(tbm, m.MembershipTag) {
-		return nil, mls.ErrAuth
 	}
 	return a, nil
 }
@@ -116,21 +120,22 @@ func ObservePublic(m *PublicMessage) (*AuthenticatedContent, error) {
 	return a, nil
 }
 
-// membershipBytes returns the serialized AuthenticatedContentTBM.
+// withMembershipBytes calls use with the serialized AuthenticatedContentTBM, which
+// is gone afterwards.
 //
 //	struct {
 //	    FramedContentTBS content_tbs;
 //	    FramedContentAuthData auth;
 //	} AuthenticatedContentTBM;
-func (a *AuthenticatedContent) membershipBytes(epoch *keyschedule.EpochSecrets, groupContext []byte) ([]byte, error) {
+func (a *AuthenticatedContent) withMembershipBytes(epoch *keyschedule.EpochSecrets, groupContext []byte, use func([]byte) error) error {
 	if epoch == nil {
-		return nil, errors.New("mls: the membership tag needs the secrets of the epoch")
+		return errors.New("mls: the membership tag needs the secrets of the epoch")
 	}
-	var b wire.Builder
-	b.Grow(a.sizeHint() + len(groupContext))
-	if err := a.encodeTBS(&b, groupContext); err != nil {
-		return nil, err
-	}
-	a.auth().encode(&b, a.Content.ContentType)
-	return b.Bytes()
+	return wire.WithScratch(a.sizeHint()+len(groupContext), func(b *wire.Builder) error {
+		if err := a.encodeTBS(b, groupContext); err != nil {
+			return err
+		}
+		a.auth().encode(b, a.Content.ContentType)
+		return nil
+	}, use)
 }

@@ -183,7 +183,7 @@ func (p *proposal) pending() PendingProposal {
 	out := PendingProposal{Ref: bytes.Clone(p.ref), Sender: p.sender}
 	encoded, err := wire.Marshal(p.body)
 	if err == nil {
-		err = wire.Unmarshal(encoded, &out.Proposal)
+		err = wire.UnmarshalOwned(encoded, &out.Proposal)
 	}
 	if err != nil {
 		panic("mls: internal error: a kept proposal: " + err.Error())

@@ -110,7 +110,7 @@ func (j *joining) openInfo() (err error) {
 		return err
 	}
 	j.info = new(framing.GroupInfo)
-	if err = wire.Unmarshal(plain, j.info); err != nil {
+	if err = wire.UnmarshalOwned(plain, j.info); err != nil {
 		return err
 	}
 	if c := &j.info.GroupContext; c.CipherSuite != j.kp.CipherSuite || c.Version != j.kp.Version {

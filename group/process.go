@@ -238,7 +238,7 @@ func (g *Group) processPast(m *framing.PrivateMessage, stale *StaleEpoch) (Recei
 func application(ac *framing.AuthenticatedContent, from *framing.PrivateSender, c treekem.Credential) *Application {
 	return &Application{
 		Sender: from.Leaf, Credential: c, Epoch: ac.Content.Epoch, Generation: from.Generation,
-		Data: ac.Content.Application, AuthenticatedData: ac.Content.AuthenticatedData,
+		Data: ac.Content.Application, AuthenticatedData: bytes.Clone(ac.Content.AuthenticatedData), // not with the whole message
 	}
 }
 
@@ -324,6 +324,8 @@ func (g *Group) stage(ac *framing.AuthenticatedContent) (*Staged, error) {
 		if own, commitSecret, err = g.openPath(own, t, sender, commit.Path, &context); err != nil {
 			return nil, err
 		}
+	} else {
+		own = own.Prune(t.tree)
 	}
 	defer commitSecret.Destroy()
 	if s.next, err = g.next(t, context, ac); err != nil {
@@ -341,7 +343,7 @@ func (g *Group) stage(ac *framing.AuthenticatedContent) (*Staged, error) {
 		return nil, withCause(mls.Invalid("12.4.2", "confirmation-tag", "the confirmation tag does not match the new epoch"), mls.ErrAuth)
 	}
 	s.next.confirm(ac.ConfirmationTag)
-	s.secret = newSecrets(&g.cfg, s.next, epoch, own.Prune(s.next.tree), signer)
+	s.secret = newSecrets(&g.cfg, s.next, epoch, own, signer)
 	return s, nil
 }
 

@@ -159,7 +159,7 @@ func ownCopy(p *framing.Proposal) (*framing.Proposal, error) {
 		return nil, err // one without its body
 	}
 	own := new(framing.Proposal)
-	if wire.Unmarshal(encoded, own) != nil {
+	if wire.UnmarshalOwned(encoded, own) != nil {
 		return p, nil // others could not read it: validation says why
 	}
 	return own, nil

@@ -37,7 +37,7 @@ func newView(suite *mls.Suite, context keyschedule.GroupContext, tree *treekem.T
 	// The context is decoded from what it was encoded to: a view shares nothing
 	// with who made it, and holds nothing that others could not read.
 	v := &view{suite: suite, contextBytes: encoded, tree: tree}
-	if err := wire.Unmarshal(encoded, &v.context); err != nil {
+	if err := wire.UnmarshalOwned(encoded, &v.context); err != nil {
 		return nil, err
 	}
 	context = v.context

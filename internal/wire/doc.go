@@ -59,8 +59,14 @@ func Marshal(e Encoder) ([]byte, error) {
 
 // Unmarshal decodes the whole of p into d. Bytes that are left over are an
 // error, as is every other one wrapping [ErrMalformed] or what d reported.
-func Unmarshal(p []byte, d Decoder) error {
-	r := NewReader(p)
+func Unmarshal(p []byte, d Decoder) error { return unmarshal(NewReader(p), d) }
+
+// UnmarshalOwned is Unmarshal of a p that nobody else has: d takes it over, and
+// what it keeps is part of p. One copy of a message is much cheaper than a copy of
+// each of its fields.
+func UnmarshalOwned(p []byte, d Decoder) error { return unmarshal(NewOwnedReader(p), d) }
+
+func unmarshal(r *Reader, d Decoder) error {
 	d.Decode(r)
 	if r.Err() == nil && !r.Empty() {
 		r.Fail("%d trailing bytes", r.Len())

@@ -242,6 +242,29 @@ func TestUnmarshalTakesAllOfItsInput(t *testing.T) {
 	}
 }
 
+// TestUnmarshalOwned: what is kept is part of the input, which is taken over.
+func TestUnmarshalOwned(t *testing.T) {
+	p := []byte{2, 'a', 'b'}
+	var copied, part copying
+	if err := Unmarshal(p, &copied); err != nil {
+		t.Fatal(err)
+	}
+	if err := UnmarshalOwned(p, &part); err != nil {
+		t.Fatal(err)
+	}
+	p[1] = 'z'
+	if string(copied) != "ab" || string(part) != "zb" {
+		t.Errorf("%q was to be a copy, %q a part", copied, part)
+	}
+	if err := UnmarshalOwned(append(p, 0), &part); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a trailing byte: %v", err)
+	}
+}
+
+type copying []byte
+
+func (c *copying) Decode(r *Reader) { *c = r.OpaqueCopy() }
+
 func TestNumbersAreBigEndian(t *testing.T) {
 	var b Builder
 	b.Grow(16)
