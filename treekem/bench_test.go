@@ -143,12 +143,12 @@ func BenchmarkProcessNearFloor(b *testing.B) { benchProcessFloor(b, true) }
 func BenchmarkMerge(b *testing.B) {
 	sizes(b, func(b *testing.B, t *benchTree) {
 		_, u, _ := t.path(b)
-		var keys []string
+		var keys []mls.HPKEPublicKey
 		for k := range u.Nodes {
-			keys = append(keys, string(u.Nodes[k].EncryptionKey))
+			keys = append(keys, u.Nodes[k].EncryptionKey)
 		}
 		for b.Loop() {
-			must[*Tree](b)(t.tree.newMerge(0, keys).apply(&u.LeafNode))
+			must[*Tree](b)(t.tree.newMerge(0, t.tree.steps(0), keys).apply(&u.LeafNode))
 		}
 	})
 }

@@ -100,7 +100,7 @@ func (b *fullBuilder) chain(f *forge, x NodeIndex, parentHash string) (*node, er
 	for k := 0; !y.IsLeaf(); k, y = k+1, y.right() {
 		key := string(b.keys[y].Public())
 		raws = append(raws, encodeParent(key, parentHash, ""))
-		parentHash = f.parentHash(key, parentHash, f.treeHash(heads[k], y.left()))
+		parentHash = string(f.parentHash(raws[k], f.treeHash(heads[k], y.left())))
 	}
 	n, err := b.leaf(f, y, parentHash)
 	if err != nil {

@@ -65,6 +65,27 @@ func TestCommitAllocation(t *testing.T) {
 	}
 }
 
+// TestMergeAllocations: a level of the path takes a node and its data, and
+// nothing else that is small. In a heap of a million members each piece of memory
+// is a cold one.
+func TestMergeAllocations(t *testing.T) {
+	testkit.CountsAllocations(t)
+	s := suite1(t)
+	allocations := func(n int) float64 {
+		tree, _, members := builtGroup(t, s, n)
+		leaf, _ := tree.Leaf(0)
+		path := must[*Path](t)(tree.NewPath(0, leaf, members[0].Signer, testGroupID))
+		u := must[*UpdatePath](t)(path.Seal(nil, nil))
+		return testing.AllocsPerRun(20, func() { must[*Tree](t)(tree.MergePath(0, u, testGroupID, nil)) })
+	}
+	const levels = 6
+	small, large := allocations(1<<6), allocations(1<<(6+levels))
+	t.Logf("%.0f allocations in a tree of 64, %.0f in one of 4096", small, large)
+	if large-small > 2*levels {
+		t.Errorf("%.0f allocations for %d more levels, want at most two each", large-small, levels)
+	}
+}
+
 // liveHeap returns how many bytes are live. One collection is not enough:
 // interned values and keys with cleanups take several to go.
 func liveHeap() uint64 {

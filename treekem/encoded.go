@@ -138,6 +138,14 @@ func parentFields(raw string) (key, parentHash string, unmerged leafList) {
 	return key, parentHash, leafList(list)
 }
 
+// keyAndParentHash returns the part of an encoded parent node that a
+// ParentHashInput begins with, too (RFC 9420, Sections 7.1 and 7.9).
+func keyAndParentHash(raw string) string {
+	_, rest := opaqueAt(raw)
+	_, rest = opaqueAt(rest)
+	return raw[:len(raw)-len(rest)]
+}
+
 // unmergedIn returns the unmerged leaves of an encoded parent node.
 func unmergedIn(raw string) leafList {
 	_, _, unmerged := parentFields(raw)
@@ -145,7 +153,7 @@ func unmergedIn(raw string) leafList {
 }
 
 // appendParent appends the encoding of a parent node.
-func appendParent(dst []byte, key, parentHash string, unmerged leafList) []byte {
+func appendParent[K, H ~string | ~[]byte](dst []byte, key K, parentHash H, unmerged leafList) []byte {
 	dst = wire.AppendVarint(dst, uint32(len(key)))
 	dst = append(dst, key...)
 	dst = wire.AppendVarint(dst, uint32(len(parentHash)))

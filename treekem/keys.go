@@ -74,9 +74,10 @@ func newKeyCheck(t *Tree, kind keyKind, entries []indexEntry) *keyCheck {
 
 // alike reports whether two of the entries have one fingerprint.
 func (c *keyCheck) alike() bool {
-	fps := make([]uint32, len(c.entries))
-	for k, e := range c.entries {
-		fps[k] = e.fingerprint()
+	var stack [32]uint32 // enough for a path
+	fps := stack[:0]
+	for _, e := range c.entries {
+		fps = append(fps, e.fingerprint())
 	}
 	slices.Sort(fps)
 	return len(slices.Compact(fps)) < len(c.entries)

@@ -63,11 +63,12 @@ func (t *Tree) mergePath(i mls.LeafIndex, p *UpdatePath, groupID []byte, added [
 	if err := leaf.VerifySignature(t.suite, groupID, i); err != nil {
 		return nil, err
 	}
-	keys, err := t.checkPathNodes(i, p, added)
+	steps := t.steps(i)
+	keys, err := t.checkPathNodes(steps, p, added)
 	if err != nil {
 		return nil, err
 	}
-	m := t.newMerge(i, keys)
+	m := t.newMerge(i, steps, keys)
 	if m.leafParentHash != string(leaf.ParentHash) {
 		// RFC 9420, Section 7.9.2: the leaf's parent_hash is the one that is
 		// recomputed.
@@ -76,17 +77,21 @@ func (t *Tree) mergePath(i mls.LeafIndex, p *UpdatePath, groupID []byte, added [
 	return m.apply(leaf)
 }
 
-// checkPathNodes checks the parent nodes of an update path and returns their
-// keys.
-func (t *Tree) checkPathNodes(i mls.LeafIndex, p *UpdatePath, added []mls.LeafIndex) ([]string, error) {
-	steps, fresh := t.filteredSteps(i), newLeafSet(added)
-	if len(p.Nodes) != len(steps) {
+// checkPathNodes checks the parent nodes of an update path, given the steps of
+// its leaf's direct path, and returns their keys.
+func (t *Tree) checkPathNodes(steps []step, p *UpdatePath, added []mls.LeafIndex) ([]mls.HPKEPublicKey, error) {
+	fresh, filtered := newLeafSet(added), countFiltered(steps)
+	if len(p.Nodes) != filtered {
 		// RFC 9420, Section 7.6: a node for each of the filtered direct path.
-		return nil, mls.Invalid("7.6", "path-length", "update path of %d nodes for a filtered direct path of %d", len(p.Nodes), len(steps))
+		return nil, mls.Invalid("7.6", "path-length", "update path of %d nodes for a filtered direct path of %d", len(p.Nodes), filtered)
 	}
-	keys := make([]string, len(steps))
+	keys := make([]mls.HPKEPublicKey, 0, filtered)
 	for k := range steps {
-		s, n := &steps[k], &p.Nodes[k]
+		s := &steps[k]
+		if !s.filtered() {
+			continue
+		}
+		n := &p.Nodes[len(keys)]
 		// A new leaf is unmerged at every node above it, so it is in each
 		// resolution that covers it.
 		want := int(s.sibling.resolutionSize()) - fresh.countBelow(s.copath)
@@ -99,7 +104,7 @@ func (t *Tree) checkPathNodes(i mls.LeafIndex, p *UpdatePath, added []mls.LeafIn
 		if err := t.suite.ValidatePublicKey(n.EncryptionKey); err != nil {
 			return nil, err
 		}
-		keys[k] = string(n.EncryptionKey)
+		keys = append(keys, n.EncryptionKey)
 	}
 	return keys, nil
 }

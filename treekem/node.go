@@ -46,8 +46,15 @@ type forge struct {
 }
 
 func newForge(s *mls.Suite, blanks *blankHalves) *forge {
-	return &forge{suite: s, hash: s.NewHash(), nh: s.HashSize(), blanks: blanks}
+	return &forge{
+		suite: s, hash: s.NewHash(), nh: s.HashSize(), blanks: blanks,
+		in: make([]byte, 0, typicalInput), out: make([]byte, 0, typicalInput),
+	}
 }
+
+// typicalInput is room for what most nodes hash to, and for most leaf nodes with
+// basic credentials.
+const typicalInput = 320
 
 // node types of tree hash inputs and of encoded trees (RFC 9420, Sections 7.8
 // and 12.4.3.3).

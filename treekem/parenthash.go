@@ -6,24 +6,21 @@ import (
 	"github.com/treekem/mls/internal/wire"
 )
 
-// parentHash returns the parent hash of a node with this key and parent_hash
-// field, given the original tree hash of its child on the copath (RFC 9420,
-// Section 7.9).
+// parentHash returns the parent hash of an encoded parent node, given the
+// original tree hash of its child on the copath (RFC 9420, Section 7.9). It is
+// overwritten when the forge is used again.
 //
 //	struct {
 //	    HPKEPublicKey encryption_key;
 //	    opaque parent_hash<V>;
 //	    opaque original_sibling_tree_hash<V>;
 //	} ParentHashInput;
-func (f *forge) parentHash(key, parentHash, siblingHash string) string {
-	f.in = wire.AppendVarint(f.in[:0], uint32(len(key)))
-	f.in = append(f.in, key...)
-	f.in = wire.AppendVarint(f.in, uint32(len(parentHash)))
-	f.in = append(f.in, parentHash...)
+func (f *forge) parentHash(raw, siblingHash string) []byte {
+	f.in = append(f.in[:0], keyAndParentHash(raw)...)
 	f.in = wire.AppendVarint(f.in, uint32(len(siblingHash)))
 	f.in = append(f.in, siblingHash...)
 	f.sum()
-	return string(f.out)
+	return f.out
 }
 
 // originalHash appends to dst the tree hash of the subtree n at x as it is
@@ -110,7 +107,8 @@ func (v *chainVerifier) verify(p *node, x NodeIndex) error {
 // being p's other child. With U the unmerged leaves of p below c, that node
 // must be all that the resolution of c holds besides U.
 func (v *chainVerifier) linked(p, c *node, cx NodeIndex, s *node, sx NodeIndex) bool {
-	key, parentHash, unmerged := parentFields(p.raw(v.nh))
+	raw := p.raw(v.nh)
+	unmerged := unmergedIn(raw)
 	u := unmerged.below(cx)
 	if int(c.resolutionSize()) != 1+u.len() {
 		return false
@@ -120,7 +118,7 @@ func (v *chainVerifier) linked(p, c *node, cx NodeIndex, s *node, sx NodeIndex) 
 		return false
 	}
 	v.sibling = v.originalHash(v.sibling[:0], s, sx, unmerged)
-	return below == v.parentHash(key, parentHash, string(v.sibling))
+	return below == string(v.parentHash(raw, string(v.sibling)))
 }
 
 // besides returns the parent_hash field of the one node of c's resolution that

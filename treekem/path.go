@@ -3,6 +3,7 @@ package treekem
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/treekem/mls"
@@ -79,11 +80,11 @@ func (t *Tree) newPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, group
 	if err := p.generate(t.suite); err != nil {
 		return nil, err
 	}
-	keys := make([]string, len(p.nodes))
+	keys := make([]mls.HPKEPublicKey, len(p.nodes))
 	for k := range p.nodes {
-		keys[k] = string(p.nodes[k].key.Public())
+		keys[k] = p.nodes[k].key.Public()
 	}
-	m := t.newMerge(i, keys)
+	m := t.newMerge(i, t.steps(i), keys)
 	l := p.leafNode
 	l.EncryptionKey = p.leafKey.Public()
 	l.SignatureKey = slices.Clone(signer.Public())
@@ -256,27 +257,38 @@ type merge struct {
 }
 
 // newMerge computes the new parent nodes, from the top down, because each
-// includes the parent hash of the next one above. keys are those of the
-// filtered direct path, from the leaf up.
-func (t *Tree) newMerge(i mls.LeafIndex, keys []string) *merge {
-	m := &merge{forge: t.forge(), tree: t, leaf: i, steps: t.steps(i)}
-	m.raws = make([]string, len(m.steps))
-	parentHash := "" // of the node above; zero-length at the top
-	for k := len(m.steps) - 1; k >= 0; k-- {
-		s := &m.steps[k]
+// includes the parent hash of the next one above. steps are the leaf's direct
+// path, keys those of the filtered one, from the leaf up.
+func (t *Tree) newMerge(i mls.LeafIndex, steps []step, keys []mls.HPKEPublicKey) *merge {
+	m := &merge{forge: t.forge(), tree: t, leaf: i, steps: steps}
+	m.raws = make([]string, len(steps))
+	// One piece of memory for all, as nodes keep copies.
+	var encoded strings.Builder
+	if len(keys) > 0 {
+		encoded.Grow(len(keys) * (len(keys[0]) + m.nh + parentLengths))
+	}
+	var parentHash []byte // of the node above; zero-length at the top
+	for k := len(steps) - 1; k >= 0; k-- {
+		s := &steps[k]
 		if !s.filtered() {
 			continue
 		}
 		key := keys[len(keys)-1]
 		keys = keys[:len(keys)-1]
-		m.raws[k] = encodeParent(key, parentHash, "")
+		m.in = appendParent(m.in[:0], key, parentHash, "")
+		start := encoded.Len()
+		encoded.Write(m.in)
+		m.raws[k] = encoded.String()[start:]
 		// Nothing is unmerged at a node that is set anew, so the original tree
 		// hash of the sibling is the one that it has.
-		parentHash = m.parentHash(key, parentHash, m.treeHash(s.sibling, s.copath))
+		parentHash = m.parentHash(m.raws[k], m.treeHash(s.sibling, s.copath))
 	}
-	m.leafParentHash = parentHash
+	m.leafParentHash = string(parentHash)
 	return m
 }
+
+// parentLengths is what the lengths of its fields take in a parent node, at most.
+const parentLengths = 3 * 4
 
 // apply returns the tree with the new parent nodes and the new leaf node. It
 // checks that the new keys are unique and that all members support all
@@ -294,8 +306,7 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 	t := old.with(old.width)
 	keys := newKeys{tree: t, enc: make([]indexEntry, 0, 1+len(m.steps))}
 	keys.leaf(m.leaf, raw)
-	v := viewLeaf(raw)
-	n := m.forge.leaf(m.leaf, raw, supportOf(&v))
+	n := m.forge.leaf(m.leaf, raw, m.supportOf(raw))
 	for k := range m.steps {
 		s := &m.steps[k]
 		if m.raws[k] != "" {
@@ -315,6 +326,17 @@ func (m *merge) apply(leaf *LeafNode) (*Tree, error) {
 		return nil, err
 	}
 	return t, t.Err()
+}
+
+// supportOf is the support of the new leaf: mostly that of the old one.
+func (m *merge) supportOf(raw string) Support {
+	v := viewLeaf(raw)
+	if n := m.tree.nodeAt(LeafNodeIndex(m.leaf)); n != nil {
+		if old := viewLeaf(n.raw(m.nh)); v.supportsLike(&old) {
+			return n.support
+		}
+	}
+	return supportOf(&v)
 }
 
 // checkNewKeys checks that no key of the path is in the tree yet, not even in

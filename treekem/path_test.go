@@ -157,12 +157,12 @@ func TestUpdatePathRules(t *testing.T) {
 
 // evilPath commits node keys of the attacker's choice, with valid parent hashes
 // and a valid signature.
-func evilPath(t *testing.T, g *testGroup, tree *Tree, i mls.LeafIndex, signer mls.Signer, edit func(l *LeafNode, keys []string)) error {
+func evilPath(t *testing.T, g *testGroup, tree *Tree, i mls.LeafIndex, signer mls.Signer, edit func(l *LeafNode, keys []mls.HPKEPublicKey)) error {
 	t.Helper()
-	var keys []string
+	var keys []mls.HPKEPublicKey
 	u := &UpdatePath{}
 	for _, s := range tree.filteredSteps(i) {
-		keys = append(keys, string(must[*mls.HPKEPrivateKey](t)(g.s.GenerateKeyPair()).Public()))
+		keys = append(keys, must[*mls.HPKEPrivateKey](t)(g.s.GenerateKeyPair()).Public())
 		u.Nodes = append(u.Nodes, UpdatePathNode{EncryptedPathSecret: make([]mls.HPKECiphertext, s.sibling.resolutionSize())})
 	}
 	l := &u.LeafNode
@@ -173,9 +173,9 @@ func evilPath(t *testing.T, g *testGroup, tree *Tree, i mls.LeafIndex, signer ml
 	}
 	edit(l, keys)
 	for k := range keys {
-		u.Nodes[k].EncryptionKey = mls.HPKEPublicKey(keys[k])
+		u.Nodes[k].EncryptionKey = keys[k]
 	}
-	l.ParentHash = []byte(tree.newMerge(i, keys).leafParentHash)
+	l.ParentHash = []byte(tree.newMerge(i, tree.steps(i), keys).leafParentHash)
 	if err := l.Sign(g.s, signer, testGroupID, i); err != nil {
 		t.Fatal(err)
 	}
@@ -196,16 +196,20 @@ func TestPathKeysAreUnique(t *testing.T) {
 		if !member {
 			i, signer = 6, newSigner(t, s)
 		}
-		path := func(edit func(l *LeafNode, keys []string)) error { return evilPath(t, g, tree, i, signer, edit) }
-		if err := path(func(*LeafNode, []string) {}); err != nil {
+		path := func(edit func(l *LeafNode, keys []mls.HPKEPublicKey)) error {
+			return evilPath(t, g, tree, i, signer, edit)
+		}
+		if err := path(func(*LeafNode, []mls.HPKEPublicKey) {}); err != nil {
 			t.Fatal(err)
 		}
-		wantRule(t, path(func(l *LeafNode, keys []string) { keys[0] = keys[1] }), "12.4.3.1", "parent-key-unique")
-		wantRule(t, path(func(l *LeafNode, keys []string) { keys[1] = string(l.EncryptionKey) }), "12.4.3.1", "parent-key-unique")
-		wantRule(t, path(func(l *LeafNode, keys []string) { keys[1] = string(own.EncryptionKey) }), "12.4.2", "path-key-in-tree")
+		wantRule(t, path(func(l *LeafNode, keys []mls.HPKEPublicKey) { keys[0] = keys[1] }), "12.4.3.1", "parent-key-unique")
+		wantRule(t, path(func(l *LeafNode, keys []mls.HPKEPublicKey) { keys[1] = l.EncryptionKey }), "12.4.3.1", "parent-key-unique")
+		wantRule(t, path(func(l *LeafNode, keys []mls.HPKEPublicKey) { keys[1] = own.EncryptionKey }), "12.4.2", "path-key-in-tree")
 		other := g.members[4].signer
-		wantRule(t, evilPath(t, g, tree, i, other, func(*LeafNode, []string) {}), "7.3", "signature-key-unique")
-		wantRule(t, path(func(l *LeafNode, _ []string) { l.Capabilities.Credentials = []mls.CredentialType{mls.CredentialX509} }), "7.2", "credential-type")
+		wantRule(t, evilPath(t, g, tree, i, other, func(*LeafNode, []mls.HPKEPublicKey) {}), "7.3", "signature-key-unique")
+		wantRule(t, path(func(l *LeafNode, _ []mls.HPKEPublicKey) {
+			l.Capabilities.Credentials = []mls.CredentialType{mls.CredentialX509}
+		}), "7.2", "credential-type")
 	}
 }
 

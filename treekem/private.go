@@ -52,9 +52,11 @@ func (p *Private) WithLeafKey(key *mls.HPKEPrivateKey) *Private {
 
 // Prune returns the private keys that are still of use in tree t: those whose
 // node is not blank and has the same public key.
-func (p *Private) Prune(t *Tree) *Private {
+func (p *Private) Prune(t *Tree) *Private { return p.prune(t.upward(p.leaf)) }
+
+// prune is Prune given the nodes above the member's leaf by level.
+func (p *Private) prune(raws []string) *Private {
 	keys := make([]privateKey, 0, len(p.keys))
-	raws := t.upward(p.leaf)
 	for _, k := range p.keys {
 		if k.matches(raws) {
 			keys = append(keys, k)
@@ -189,7 +191,7 @@ func (p *Private) derive(t *Tree, nodes []NodeIndex, secret mls.Secret) (*Privat
 		}
 		return nil
 	})
-	next := p.Prune(t).with(keys)
+	next := p.prune(raws).with(keys)
 	if err := t.sure(err); err != nil {
 		secret.Destroy()
 		return nil, mls.Secret{}, err

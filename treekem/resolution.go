@@ -107,6 +107,17 @@ func (t *Tree) filteredSteps(i mls.LeafIndex) []step {
 	return slices.DeleteFunc(t.steps(i), func(s step) bool { return !s.filtered() })
 }
 
+// countFiltered returns how many of the steps are on the filtered direct path.
+func countFiltered(steps []step) int {
+	n := 0
+	for k := range steps {
+		if steps[k].filtered() {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *Tree) inTree(i mls.LeafIndex) bool { return uint32(i) < t.width }
 
 // DirectPath returns the nodes above leaf i, from its parent to the root (RFC

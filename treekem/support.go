@@ -47,6 +47,12 @@ func supportOf(v *leafView) Support {
 	})
 }
 
+// supportsLike reports whether supportOf gives the same for both, from all that it
+// looks at.
+func (v *leafView) supportsLike(o *leafView) bool {
+	return v.capabilities == o.capabilities && v.credentialType == o.credentialType && v.extensions == o.extensions
+}
+
 // A supportMemo remembers supportOf, for a worker that reads many leaves: most
 // members' capabilities are the same bytes. Its keys are what supportOf looks at
 // in a leaf without extensions.
@@ -164,7 +170,16 @@ func (c codeSet) has(v uint16) bool {
 }
 
 func (c codeSet) hasAll(o codeSet) bool {
-	return len(intersection(o, c)) == len(o)
+	j := 0
+	for i := range o.len() {
+		for j < c.len() && c.at(j) < o.at(i) {
+			j++
+		}
+		if j == c.len() || c.at(j) != o.at(i) {
+			return false
+		}
+	}
+	return true
 }
 
 func codesOf[T ~uint16](c codeSet) []T {

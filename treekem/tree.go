@@ -145,7 +145,7 @@ func (t *Tree) Leaf(i mls.LeafIndex) (*LeafNode, bool) {
 // decodeLeaf decodes what was encoded or decoded before.
 func decodeLeaf(raw string) *LeafNode {
 	l := new(LeafNode)
-	if err := wire.Unmarshal([]byte(raw), l); err != nil {
+	if err := wire.UnmarshalOwned([]byte(raw), l); err != nil {
 		panic("mls: internal error: a leaf node of the tree does not decode")
 	}
 	return l
@@ -173,7 +173,7 @@ func (t *Tree) Credential(i mls.LeafIndex) (Credential, bool) {
 	}
 	v := viewLeaf(raw)
 	var c Credential
-	if err := wire.Unmarshal([]byte(v.credential), &c); err != nil {
+	if err := wire.UnmarshalOwned([]byte(v.credential), &c); err != nil {
 		panic("mls: internal error: a leaf node of the tree does not decode")
 	}
 	return c, true

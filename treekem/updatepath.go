@@ -29,18 +29,27 @@ func (n *UpdatePathNode) Encode(b *wire.Builder) {
 }
 
 // Decode reads a node.
-func (n *UpdatePathNode) Decode(r *wire.Reader) {
+func (n *UpdatePathNode) Decode(r *wire.Reader) { n.decode(r, nil) }
+
+// decode reads a node. Its ciphertexts go behind the others of all, which is
+// returned: a path has many nodes with one each.
+func (n *UpdatePathNode) decode(r *wire.Reader, all []mls.HPKECiphertext) []mls.HPKECiphertext {
 	n.EncryptionKey = r.OpaqueCopy()
-	n.EncryptedPathSecret = nil
+	start := len(all)
 	r.Vector(func(r *wire.Reader) {
 		var c mls.HPKECiphertext
 		c.Decode(r)
-		n.EncryptedPathSecret = append(n.EncryptedPathSecret, c)
+		all = append(all, c)
 	})
+	n.EncryptedPathSecret = nil
+	if len(all) > start {
+		n.EncryptedPathSecret = all[start:len(all):len(all)]
+	}
+	return all
 }
 
 // typicalNode is about the size of an encoded node with one ciphertext, in
-// suites whose keys are short; it is more than such a node takes in memory.
+// suites whose keys are short; it is more than both take in memory.
 const typicalNode = 110
 
 // An UpdatePath replaces the committer's leaf and the nodes of its filtered
@@ -90,12 +99,14 @@ const leafFieldsSize = 128
 func (p *UpdatePath) Decode(r *wire.Reader) {
 	p.LeafNode.Decode(r)
 	p.Nodes = nil
+	var all []mls.HPKECiphertext
 	r.Vector(func(r *wire.Reader) {
 		if p.Nodes == nil {
-			p.Nodes = make([]UpdatePathNode, 0, 1+r.Len()/typicalNode)
+			n := 1 + r.Len()/typicalNode
+			p.Nodes, all = make([]UpdatePathNode, 0, n), make([]mls.HPKECiphertext, 0, n)
 		}
 		var n UpdatePathNode
-		n.Decode(r)
+		all = n.decode(r, all)
 		p.Nodes = append(p.Nodes, n)
 	})
 }
