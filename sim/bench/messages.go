@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -44,44 +45,58 @@ func (b *bed) unprotect() (*task, error) {
 	}, nil
 }
 
-// streamBatch is how many messages a sender protects between two looks at the
-// clock.
-const streamBatch = 200
+// streamWindow is how long senders stream to be counted: some collections of
+// garbage long, which are part of it.
+const streamWindow = 20 * time.Millisecond
 
 // streamTwo compares two senders at once with one.
 func (b *bed) streamTwo(budget time.Duration) (Result, error) {
-	data := make([]byte, messageSize)
-	send := func(g *group.Group, n int) error {
-		for range n {
-			if _, err := g.Protect(data, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var samples []sample // together, and alone on each core
+	var samples []sample // two, and one on each core
 	cores := time.Duration(min(2, runtime.GOMAXPROCS(0)))
 	senders := []*group.Group{b.committer, b.far}
 	for start := time.Now(); len(samples) < minRounds || len(samples) < maxRounds && time.Since(start) < budget; {
-		before := time.Now()
-		if err := send(senders[len(samples)%2], 2*streamBatch); err != nil {
+		k := len(samples) % 2
+		alone, err := stream(senders[k : k+1])
+		if err != nil {
 			return Result{}, err
 		}
-		alone := time.Since(before) / (2 * streamBatch)
-		before = time.Now()
-		var wg sync.WaitGroup
-		errs := make([]error, len(senders))
-		for i, g := range senders {
-			wg.Go(func() { errs[i] = send(g, streamBatch) })
+		together, err := stream(senders)
+		if err != nil {
+			return Result{}, err
 		}
-		wg.Wait()
-		samples = append(samples, sample{time.Since(before) / (2 * streamBatch), alone / cores})
-		for _, err := range errs {
-			if err != nil {
-				return Result{}, err
-			}
-		}
+		samples = append(samples, sample{together, alone / cores})
 	}
 	took, bound := summarize(samples)
 	return Result{Time: took, Floor: bound, Bytes: messageSize}, nil
+}
+
+// stream has each group protect messages for the time of a window, all at once, and
+// returns the time to a message of all together. Each sender's rate is its own: one
+// that is held up holds up no other.
+func stream(senders []*group.Group) (time.Duration, error) {
+	rates, errs := make([]float64, len(senders)), make([]error, len(senders))
+	var wg sync.WaitGroup
+	for i, g := range senders {
+		wg.Go(func() { rates[i], errs[i] = streamRate(g) })
+	}
+	wg.Wait()
+	var rate float64
+	for _, r := range rates {
+		rate += r
+	}
+	return time.Duration(1 / rate), errors.Join(errs...)
+}
+
+// streamRate protects messages until the window is over, and returns how many that
+// were in a nanosecond.
+func streamRate(g *group.Group) (float64, error) {
+	data := make([]byte, messageSize)
+	start, n := time.Now(), 0
+	for time.Since(start) < streamWindow {
+		if _, err := g.Protect(data, nil); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return float64(n) / float64(time.Since(start)), nil
 }
