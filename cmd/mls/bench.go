@@ -41,7 +41,7 @@ Trees: full (every member has committed), blank (as a bulk add leaves it), histo
 (blanks and unmerged leaves, after many changes).
 
 Times are medians, and so is the ratio: of each run to the primitives measured
-right after it, as a machine's clock changes. Verifying all leaves in a join, and
+right beside it, as a machine's clock changes. Verifying all leaves in a join, and
 sealing to a large resolution, run on all cores, and so does their floor. Other
 operations also spread work over cores, which can bring them below the floor of one
 core: --cores 1 compares like with like.

@@ -251,8 +251,10 @@ func rounds(once time.Duration) (least, before int) {
 	switch {
 	case once > 5*time.Second:
 		return 2, 0
-	case once > 300*time.Millisecond:
+	case once > time.Second:
 		return 3, 0
+	case once > 300*time.Millisecond:
+		return 2 * minRounds, 0
 	}
 	return minRounds, warmUps - 1
 }
@@ -281,6 +283,7 @@ func (b *bed) measure(ctx context.Context, t *task, budget time.Duration) (Resul
 	}
 	runtime.GC() // what setting up left behind is not the operation's
 	var samples []sample
+	floorBefore := floor.beside(once)
 	for start := time.Now(); len(samples) < least || len(samples) < maxRounds && time.Since(start) < budget; {
 		if err := ctx.Err(); err != nil {
 			return Result{}, err
@@ -289,7 +292,9 @@ func (b *bed) measure(ctx context.Context, t *task, budget time.Duration) (Resul
 		if err != nil {
 			return Result{}, err
 		}
-		samples = append(samples, sample{elapsed, floor.beside(elapsed)})
+		after := floor.beside(elapsed)
+		samples = append(samples, sample{elapsed, (floorBefore + after) / 2})
+		floorBefore = after
 	}
 	took, bound := summarize(samples)
 	return Result{Time: took, Floor: bound, Bytes: t.bytes, Alloc: alloc}, nil
@@ -324,7 +329,7 @@ func allocated(t *task) (time.Duration, int64, error) {
 	return elapsed, int64(after.TotalAlloc - before.TotalAlloc), err
 }
 
-// A sample is what a run took, and what its floor was right after it.
+// A sample is what a run took, and what its floor was right before and after it.
 type sample struct{ run, floor time.Duration }
 
 // summarize returns the median of the runs, and the floor that their median ratio

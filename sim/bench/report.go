@@ -96,7 +96,7 @@ func WriteReport(w io.Writer, r Report) error {
 func (r *Report) machine(b *strings.Builder) error {
 	fmt.Fprintf(b, "Measured on %s/%s with %d cores and %s. Times are medians; the floor is the\n"+
 		"number of cryptographic operations that the protocol makes unavoidable, times what\n"+
-		"each costs right after each run, and the ratio is the median of the runs' own.\n"+
+		"each costs right beside each run, and the ratio is the median of the runs' own.\n"+
 		"Ratios can be compared between machines, times can't.\n"+
 		"On several cores a commit's keys and encryptions are shared out, so that it can come\n"+
 		"below the floor, which is that of one core unless there are %d alike or more.\n\n",
