@@ -201,7 +201,7 @@ func BenchmarkCIRCLOpen(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		enc, ct, err := s.hpke.seal(must(pub.MarshalBinary()), s.hpke.prepare(benchContext), benchSecret)
+		enc, ct, err := s.hpke.seal(must(pub.MarshalBinary()), s.hpke.prepare(nil, benchContext), benchSecret)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -76,19 +76,25 @@ func appendLabel(p []byte, prefix, label string) []byte {
 	return append(p, label...)
 }
 
-// withLabelled calls use with the structure that signatures and encryptions are
-// over (RFC 9420, Sections 5.1.2 and 5.1.3), which differ in names only. It is
-// gone afterwards. The content is no longer than a vector can be.
+// labelledHead returns what comes before the content, of n bytes, in the structure
+// that signatures and encryptions are over (RFC 9420, Sections 5.1.2 and 5.1.3),
+// which differ in names only. The content is no longer than a vector can be.
 //
 //	struct {
 //	    opaque label<V> = "MLS 1.0 " + Label;
 //	    opaque content<V> = Content;
 //	} SignContent;
+func labelledHead(label string, n int) []byte {
+	head := appendLabel(make([]byte, 0, 48), labelPrefix, label)
+	return wire.AppendVarint(head, uint32(n))
+}
+
+// withLabelled calls use with the whole structure, which is gone afterwards.
 func withLabelled(label string, content []byte, use func([]byte) error) error {
-	return wire.WithScratch(len(labelPrefix)+len(label)+len(content)+8, func(b *wire.Builder) error {
-		var buf [64]byte
-		b.Raw(appendLabel(buf[:0], labelPrefix, label))
-		b.Opaque(content)
+	head := labelledHead(label, len(content))
+	return wire.WithScratch(len(head)+len(content), func(b *wire.Builder) error {
+		b.Raw(head)
+		b.Raw(content)
 		return nil
 	}, use)
 }

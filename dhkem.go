@@ -71,7 +71,7 @@ func (d *dhKEM) checkPublic(pub []byte) error        { return d.group.checkPubli
 // which is not Nsk for every suite (RFC 9420, Section 7.4).
 func (d *dhKEM) deriveKey(ikm []byte) (*hpkeKey, error) {
 	var buf [maxHash]byte
-	prk := d.extract(buf[:0], nil, "dkp_prk", ikm)
+	prk := d.extract(buf[:0], nil, "dkp_prk", ikm, nil)
 	k, err := d.group.derive(d.labeler, prk)
 	clear(buf[:])
 	return k, err
@@ -104,7 +104,7 @@ func (d *dhKEM) decap(k *hpkeKey, enc []byte) ([]byte, error) {
 // sharedSecret is ExtractAndExpand of RFC 9180, Section 4.1. It consumes dh.
 func (d *dhKEM) sharedSecret(dh, enc, pub []byte) []byte {
 	var buf [maxHash]byte
-	prk := d.extract(buf[:0], nil, "eae_prk", dh)
+	prk := d.extract(buf[:0], nil, "eae_prk", dh, nil)
 	clear(dh)
 	var stack [2 * maxPublicKey]byte
 	kemContext := append(append(stack[:0], enc...), pub...)

@@ -15,9 +15,10 @@ type publicKeyScheme interface {
 	generateKey() (*hpkeKey, error)
 	checkPublic(pub []byte) error
 	// prepare returns what seal needs of an info, for any number of recipients.
-	prepare(info []byte) (prepared []byte)
+	// An info is in two parts: its content may be long, and is not to be copied.
+	prepare(head, content []byte) (prepared []byte)
 	seal(pub, prepared, plaintext []byte) (enc, ciphertext []byte, err error)
-	open(k *hpkeKey, info, enc, ciphertext []byte) ([]byte, error)
+	open(k *hpkeKey, head, content, enc, ciphertext []byte) ([]byte, error)
 	sendExport(pub []byte, exporterContext string, n int) (enc []byte, secret Secret, err error)
 	receiveExport(k *hpkeKey, enc []byte, exporterContext string, n int) (Secret, error)
 }
@@ -49,10 +50,11 @@ func newLabeler(hash hashAlg, kind string, ids ...uint16) labeler {
 	return labeler{hash, string(prefix)}
 }
 
-func (l labeler) extract(dst, salt []byte, label string, ikm []byte) []byte {
+// extract takes its input keying material in two parts.
+func (l labeler) extract(dst, salt []byte, label string, ikm, more []byte) []byte {
 	var buf [64]byte
 	head := append(append(buf[:0], l.prefix...), label...)
-	return l.hash.extract(dst, salt, head, ikm)
+	return l.hash.extract(dst, salt, head, ikm, more)
 }
 
 func (l labeler) expand(out, prk []byte, label string, info []byte) {
@@ -77,7 +79,7 @@ func newBaseMode(k kem, hash hashAlg, aead aeadAlg) *baseMode {
 	const modeBase = 0
 	return &baseMode{
 		kem: k, labeler: l, aead: aead,
-		contextPrefix: l.extract([]byte{modeBase}, nil, "psk_id_hash", nil),
+		contextPrefix: l.extract([]byte{modeBase}, nil, "psk_id_hash", nil, nil),
 	}
 }
 
@@ -93,24 +95,25 @@ type context struct {
 func (m *baseMode) schedule(c *context, shared, infoHash []byte) {
 	c.context = append(c.contextBuf[:0], m.contextPrefix...)
 	c.context = append(c.context, infoHash...)
-	c.secret = m.extract(c.secretBuf[:0], shared, "secret", nil)
+	c.secret = m.extract(c.secretBuf[:0], shared, "secret", nil, nil)
 	clear(shared)
 }
 
 // prepare returns the info_hash, which is all that the key schedule takes of it.
-func (m *baseMode) prepare(info []byte) []byte { return m.infoHash(nil, info) }
+func (m *baseMode) prepare(head, content []byte) []byte { return m.infoHash(nil, head, content) }
 
 // infoHash appends the info_hash. The info of a Welcome's group secrets holds the
 // whole encrypted GroupInfo, hundreds of megabytes with the tree of a large
 // group, which are not to be copied.
-func (m *baseMode) infoHash(dst, info []byte) []byte {
-	const label, large = "info_hash", 64 << 10
-	if len(info) < large {
-		return m.extract(dst, nil, label, info)
+func (m *baseMode) infoHash(dst, head, content []byte) []byte {
+	const label, large = "info_hash", 16 << 10
+	if len(content) < large {
+		return m.extract(dst, nil, label, head, content)
 	}
 	h := hmac.New(m.hash.new, nil)
 	h.Write([]byte(m.prefix + label))
-	h.Write(info)
+	h.Write(head)
+	h.Write(content)
 	return h.Sum(dst)
 }
 
@@ -127,7 +130,7 @@ func (m *baseMode) keys(shared, infoHash, key, nonce []byte) {
 func (m *baseMode) export(shared []byte, exporterContext string, n int) Secret {
 	var c context
 	var hash [maxHash]byte
-	m.schedule(&c, shared, m.infoHash(hash[:0], nil))
+	m.schedule(&c, shared, m.infoHash(hash[:0], nil, nil))
 	var buf [maxHash]byte
 	exporter := buf[:m.hash.size()]
 	m.expand(exporter, c.secret, "exp", c.context)
@@ -151,7 +154,7 @@ func (m *baseMode) seal(pub, infoHash, plaintext []byte) (enc, ciphertext []byte
 	return enc, ciphertext, nil
 }
 
-func (m *baseMode) open(k *hpkeKey, info, enc, ciphertext []byte) ([]byte, error) {
+func (m *baseMode) open(k *hpkeKey, head, content, enc, ciphertext []byte) ([]byte, error) {
 	shared, err := m.decap(k, enc)
 	if err != nil {
 		return nil, err
@@ -159,7 +162,7 @@ func (m *baseMode) open(k *hpkeKey, info, enc, ciphertext []byte) ([]byte, error
 	var buf [32 + aeadNonceSize]byte
 	key, nonce := buf[:m.aead.keySize()], buf[32:]
 	var hash [maxHash]byte
-	m.keys(shared, m.infoHash(hash[:0], info), key, nonce)
+	m.keys(shared, m.infoHash(hash[:0], head, content), key, nonce)
 	plaintext, err := m.aead.instance(key, nonce).Open(nil, nonce, ciphertext, nil)
 	clear(buf[:])
 	return plaintext, err

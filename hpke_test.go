@@ -24,7 +24,7 @@ func peerSuite(s *Suite) (suite hpke.Suite, scheme circlkem.Scheme, ok bool) {
 
 // info of every length class: none, that of the vectors, and beyond the buffer
 // on the stack.
-var infos = [][]byte{nil, []byte("info"), bytes.Repeat([]byte{7}, stackInput+1)}
+var infos = [][]byte{nil, []byte("info"), bytes.Repeat([]byte{7}, stackInput+1), bytes.Repeat([]byte{8}, 20<<10)}
 
 func TestBaseModeAgreesWithCIRCL(t *testing.T) {
 	compared := 0
@@ -56,7 +56,7 @@ func sealForCIRCL(t *testing.T, s *Suite, suite hpke.Suite, scheme circlkem.Sche
 	if err != nil {
 		t.Fatal(err)
 	}
-	enc, ct, err := s.hpke.seal(rawPub, s.hpke.prepare(info), []byte("plaintext"))
+	enc, ct, err := s.hpke.seal(rawPub, s.hpke.prepare(info[:len(info)/2], info[len(info)/2:]), []byte("plaintext"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +101,10 @@ func openFromCIRCL(t *testing.T, s *Suite, suite hpke.Suite, info []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pt, err := s.hpke.open(k, info, enc, ct); err != nil || string(pt) != "plaintext" {
+	if pt, err := s.hpke.open(k, info[:len(info)/2], info[len(info)/2:], enc, ct); err != nil || string(pt) != "plaintext" {
 		t.Errorf("opens %q of CIRCL's, %v", pt, err)
 	}
-	if _, err := s.hpke.open(k, append([]byte{1}, info...), enc, ct); err == nil {
+	if _, err := s.hpke.open(k, []byte{1}, info, enc, ct); err == nil {
 		t.Error("opens with another info")
 	}
 	sender, _ = suite.NewSender(pub, nil)

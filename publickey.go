@@ -69,15 +69,7 @@ type Encrypter struct {
 
 // NewEncrypter returns an Encrypter.
 func (s *Suite) NewEncrypter(label string, context []byte) *Encrypter {
-	e := &Encrypter{suite: s}
-	err := withLabelled(label, context, func(info []byte) error {
-		e.prepared = s.hpke.prepare(info)
-		return nil
-	})
-	if err != nil {
-		panic("mls: internal error: " + err.Error())
-	}
-	return e
+	return &Encrypter{s, s.hpke.prepare(labelledHead(label, len(context)), context)}
 }
 
 // Encrypt encrypts plaintext to pub. A pub that is no public key is a
@@ -92,12 +84,10 @@ func (e *Encrypter) Encrypt(pub HPKEPublicKey, plaintext []byte) (HPKECiphertext
 
 // DecryptWithLabel decrypts what EncryptWithLabel made, or returns [ErrAuth].
 func (s *Suite) DecryptWithLabel(priv *HPKEPrivateKey, label string, context []byte, ct HPKECiphertext) ([]byte, error) {
-	key := priv.key()
-	var plaintext []byte
-	err := withLabelled(label, context, func(info []byte) (err error) {
-		plaintext, err = s.hpke.open(key, info, ct.KEMOutput, ct.Ciphertext)
-		return err
-	})
+	if len(context) > wire.MaxVector { // longer than anybody can have encrypted with
+		return nil, ErrAuth
+	}
+	plaintext, err := s.hpke.open(priv.key(), labelledHead(label, len(context)), context, ct.KEMOutput, ct.Ciphertext)
 	if err != nil {
 		return nil, ErrAuth
 	}

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	stdhpke "crypto/hpke"
+	"slices"
 )
 
 // stdKEM is a KEM of package crypto/hpke, which gives no shared secrets away:
@@ -67,7 +68,7 @@ func (m *stdMode) recipient(k *hpkeKey, info, enc []byte) (*stdhpke.Recipient, e
 }
 
 // prepare returns the info itself: crypto/hpke hashes it anew each time.
-func (m *stdMode) prepare(info []byte) []byte { return bytes.Clone(info) }
+func (m *stdMode) prepare(head, content []byte) []byte { return slices.Concat(head, content) }
 
 func (m *stdMode) seal(pub, info, plaintext []byte) (enc, ciphertext []byte, err error) {
 	enc, s, err := m.sender(pub, info)
@@ -78,8 +79,8 @@ func (m *stdMode) seal(pub, info, plaintext []byte) (enc, ciphertext []byte, err
 	return enc, ciphertext, err
 }
 
-func (m *stdMode) open(k *hpkeKey, info, enc, ciphertext []byte) ([]byte, error) {
-	r, err := m.recipient(k, info, enc)
+func (m *stdMode) open(k *hpkeKey, head, content, enc, ciphertext []byte) ([]byte, error) {
+	r, err := m.recipient(k, slices.Concat(head, content), enc)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 // authenticateLeaf asks the application about the credential of a leaf that is
 // new to the group (RFC 9420, Section 5.3.1). old is the leaf that it replaces,
 // or nil. A leaf that presents what old presented is not new.
-func (c *Config) authenticateLeaf(groupID []byte, leaf, old *treekem.LeafNode, who mls.Culprit) error {
+func (c *Config) authenticateLeaf(groupID []byte, leaf treekem.Presentation, old *treekem.LeafNode, who mls.Culprit) error {
 	a := Authentication{Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, GroupID: groupID}
 	if old != nil {
 		if bytes.Equal(leaf.SignatureKey, old.SignatureKey) && leaf.Credential.Equal(old.Credential) {

@@ -96,15 +96,16 @@ func (k *checker) add(kp *treekem.KeyPackage, index int) error {
 	if err != nil {
 		return blame(err, who)
 	}
-	if err := k.lifetime(&kp.LeafNode, who); err != nil {
+	leaf := kp.LeafNode.Presentation()
+	if err := k.lifetime(leaf, who); err != nil {
 		return err
 	}
-	return k.cfg.authenticateLeaf(k.context.GroupID, &kp.LeafNode, nil, who)
+	return k.cfg.authenticateLeaf(k.context.GroupID, leaf, nil, who)
 }
 
 // lifetime refuses a key package from the future, and bounds the total lifetime
 // that it claims (RFC 9420, Sections 7.2 and 7.3).
-func (k *checker) lifetime(leaf *treekem.LeafNode, who mls.Culprit) error {
+func (k *checker) lifetime(leaf treekem.Presentation, who mls.Culprit) error {
 	if leaf.Source != treekem.SourceKeyPackage || k.cfg.AcceptExpired && !k.own {
 		return nil
 	}
@@ -141,7 +142,7 @@ func (k *checker) update(leaf *treekem.LeafNode, sender framing.Sender, index in
 	if err := leaf.VerifySignature(k.suite, k.context.GroupID, sender.Leaf); err != nil {
 		return blame(err, who)
 	}
-	return k.cfg.authenticateLeaf(k.context.GroupID, leaf, old, who)
+	return k.cfg.authenticateLeaf(k.context.GroupID, leaf.Presentation(), old, who)
 }
 
 func (k *checker) remove(leaf mls.LeafIndex, index int) error {

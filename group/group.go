@@ -118,7 +118,7 @@ func (v *view) checkCreation(cfg *Config, leaf *treekem.LeafNode) error {
 		return err
 	}
 	zero := mls.LeafIndex(0)
-	return cfg.authenticateLeaf(v.context.GroupID, leaf, nil, mls.Culprit{Leaf: &zero})
+	return cfg.authenticateLeaf(v.context.GroupID, leaf.Presentation(), nil, mls.Culprit{Leaf: &zero})
 }
 
 // start is a group at the beginning of an epoch.

@@ -249,13 +249,14 @@ func (v *view) checkMembers(cfg *Config) error {
 		return err
 	}
 	k := v.checker(cfg, false)
-	for i, leaf := range v.tree.Leaves() {
-		who := mls.Culprit{Leaf: &i, Identity: leaf.Credential.String()}
-		if err := k.lifetime(leaf, who); err != nil {
-			return err
+	for i, member := range v.tree.Presentations() {
+		err := k.lifetime(member, mls.Culprit{})
+		if err == nil {
+			err = cfg.authenticateLeaf(v.context.GroupID, member, nil, mls.Culprit{})
 		}
-		if err := cfg.authenticateLeaf(v.context.GroupID, leaf, nil, who); err != nil {
-			return err
+		if err != nil {
+			leaf := i // only now on the heap
+			return blame(err, mls.Culprit{Leaf: &leaf, Identity: member.Credential.String()})
 		}
 	}
 	return nil

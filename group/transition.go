@@ -182,7 +182,7 @@ func (k *checker) path(t *transition, path *treekem.UpdatePath) (err error) {
 		return err
 	}
 	who := mls.Culprit{Leaf: &t.committer}
-	if err := k.cfg.authenticateLeaf(k.context.GroupID, leaf, old, who); err != nil {
+	if err := k.cfg.authenticateLeaf(k.context.GroupID, leaf.Presentation(), old, who); err != nil {
 		return err
 	}
 	t.notePath(leaf, old)

@@ -48,6 +48,7 @@ type leafView struct {
 	proposalTypes               string
 	credentialTypes             string
 	source                      LeafNodeSource
+	lifetime                    string // of a leaf from a key package
 	parentHash                  string // of a leaf from a commit
 	extensions                  string
 	// tbs is everything before the signature: the LeafNodeTBS but for the
@@ -77,7 +78,7 @@ func viewLeaf(raw string) leafView {
 	v.source, rest = LeafNodeSource(rest[0]), rest[1:]
 	switch v.source {
 	case SourceKeyPackage:
-		rest = rest[16:]
+		v.lifetime, rest = rest[:16], rest[16:]
 	case SourceCommit:
 		v.parentHash, rest = opaqueAt(rest)
 	}
@@ -85,6 +86,15 @@ func viewLeaf(raw string) leafView {
 	v.tbs = raw[:len(raw)-len(rest)]
 	v.signature, _ = opaqueAt(rest)
 	return v
+}
+
+// decodeLifetime returns the lifetime of a leaf from a key package, the zero value
+// for others.
+func (v *leafView) decodeLifetime() (l Lifetime) {
+	if v.lifetime != "" {
+		l.Decode(wire.NewReader([]byte(v.lifetime)))
+	}
+	return l
 }
 
 // usedExtensions returns the types of the leaf's extensions, as a list of

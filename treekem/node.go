@@ -43,6 +43,8 @@ type forge struct {
 	src    *source                // of the tree that nodes are made for
 	memo   map[[2]Support]Support // nil for single edits
 	makes  supportMemo            // nil for single edits
+	// decoded is scratch of who reads many leaves.
+	decoded LeafNode
 }
 
 func newForge(s *mls.Suite, blanks *blankHalves) *forge {
@@ -72,13 +74,18 @@ func (f *forge) sum() {
 
 // leaf makes the node of a leaf that is not blank.
 func (f *forge) leaf(i mls.LeafIndex, raw string, support Support) *node {
+	return &node{data: leafData(f, i, raw), support: support, members: 1, resolution: 1}
+}
+
+// leafData returns the data of the node of a leaf that is not blank.
+func leafData[B string | []byte](f *forge, i mls.LeafIndex, raw B) string {
 	f.in = append(f.in[:0], nodeTypeLeaf)
 	f.in = binary.BigEndian.AppendUint32(f.in, uint32(i))
 	f.in = append(f.in, 1)
 	f.in = append(f.in, raw...)
 	f.sum()
 	f.out = append(f.out, raw...)
-	return &node{data: string(f.out), support: support, members: 1, resolution: 1}
+	return string(f.out)
 }
 
 // parent makes the node at x, blank if raw is empty, from its children.

@@ -171,34 +171,39 @@ func (p *parser) subtree(f *forge, x NodeIndex) (*node, error) {
 	return p.parent(f, x, left, right)
 }
 
-func (p *parser) raw(x NodeIndex) string {
+// encoded returns the encoding of a node where it lies in the input, empty if it
+// is blank.
+func (p *parser) encoded(x NodeIndex) []byte {
 	if int(x) >= len(p.spans) {
-		return ""
+		return nil
 	}
 	s := p.spans[x]
-	return string(p.in[s.start:s.end])
+	return p.in[s.start:s.end]
 }
 
 func (p *parser) leaf(f *forge, x NodeIndex) (*node, error) {
-	raw := p.raw(x)
-	if raw == "" {
+	encoded := p.encoded(x)
+	if len(encoded) == 0 {
 		return nil, nil
 	}
-	if err := wire.Unmarshal([]byte(raw), new(LeafNode)); err != nil {
+	// What is decoded is part of the input, and is not kept.
+	if err := wire.UnmarshalOwned(encoded, &f.decoded); err != nil {
 		return nil, fmt.Errorf("leaf %d: %w", x.Leaf(), err)
 	}
-	v := viewLeaf(raw)
-	return f.leaf(x.Leaf(), raw, f.makes.of(&v)), nil
+	data := leafData(f, x.Leaf(), encoded)
+	v := viewLeaf(data[f.nh:])
+	return &node{data: data, support: f.makes.of(&v), members: 1, resolution: 1}, nil
 }
 
 func (p *parser) parent(f *forge, x NodeIndex, left, right *node) (*node, error) {
-	raw := p.raw(x)
-	if raw == "" {
+	encoded := p.encoded(x)
+	if len(encoded) == 0 {
 		return f.parent(x, "", left, right), nil
 	}
-	if err := wire.Unmarshal([]byte(raw), new(ParentNode)); err != nil {
+	if err := wire.UnmarshalOwned(encoded, new(ParentNode)); err != nil {
 		return nil, fmt.Errorf("node %d: %w", x, err)
 	}
+	raw := string(encoded)
 	if left.memberCount()+right.memberCount() == 0 {
 		// RFC 9420, Section 7.9.2: a parent node is in the chain of some leaf.
 		// Whether it is in fact is for Validate; here it is what the rest relies
@@ -252,18 +257,37 @@ func (f *forge) checkUnmerged(x NodeIndex, i mls.LeafIndex, left, right *node) e
 // the same one.
 func (t *Tree) indexKeys() error {
 	enc, sig := t.keyEntries()
+	alone := 1
+	if len(enc) < parallelIndex {
+		alone = 2
+	}
+	return parallel.Each(2, alone, func(k int) error {
+		if k == 0 {
+			return t.indexEncryptionKeys(enc)
+		}
+		return t.indexSignatureKeys(sig)
+	})
+}
+
+// parallelIndex is from how many keys on the two indices are worth a core each.
+const parallelIndex = 1 << 12
+
+func (t *Tree) indexEncryptionKeys(enc []indexEntry) error {
 	slices.Sort(enc)
-	slices.Sort(sig)
-	x, y, ok := t.duplicate(enc, encryptionKeyIn)
-	if ok {
+	if x, y, ok := t.duplicate(enc, encryptionKeyIn); ok {
 		return duplicateEncryptionKey(t, x, y)
 	}
-	x, y, ok = t.duplicate(sig, signatureKeyIn)
-	if ok {
+	// Many equal keys would make one long row in a table.
+	t.enc = newKeyTable(enc)
+	return nil
+}
+
+func (t *Tree) indexSignatureKeys(sig []indexEntry) error {
+	slices.Sort(sig)
+	if x, y, ok := t.duplicate(sig, signatureKeyIn); ok {
 		return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
 	}
-	// Many equal keys would make one long row in a table.
-	t.enc, t.sig = newKeyTable(enc), newKeyTable(sig)
+	t.sig = newKeyTable(sig)
 	return nil
 }
 

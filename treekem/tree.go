@@ -142,13 +142,18 @@ func (t *Tree) Leaf(i mls.LeafIndex) (*LeafNode, bool) {
 	return decodeLeaf(raw), true
 }
 
-// decodeLeaf decodes what was encoded or decoded before.
 func decodeLeaf(raw string) *LeafNode {
 	l := new(LeafNode)
-	if err := wire.UnmarshalOwned([]byte(raw), l); err != nil {
+	l.fromTree([]byte(raw))
+	return l
+}
+
+// fromTree sets l to a leaf node that was encoded or decoded before, and takes its
+// encoding over.
+func (l *LeafNode) fromTree(encoded []byte) {
+	if err := wire.UnmarshalOwned(encoded, l); err != nil {
 		panic("mls: internal error: a leaf node of the tree does not decode")
 	}
-	return l
 }
 
 // Has reports whether leaf i holds a member.
@@ -172,11 +177,14 @@ func (t *Tree) Credential(i mls.LeafIndex) (Credential, bool) {
 		return Credential{}, false
 	}
 	v := viewLeaf(raw)
-	var c Credential
+	return v.decodeCredential(), true
+}
+
+func (v *leafView) decodeCredential() (c Credential) {
 	if err := wire.UnmarshalOwned([]byte(v.credential), &c); err != nil {
 		panic("mls: internal error: a leaf node of the tree does not decode")
 	}
-	return c, true
+	return c
 }
 
 // Parent returns the contents of parent node x; false if it is blank or no
@@ -224,6 +232,35 @@ func (t *Tree) Leaves() iter.Seq2[mls.LeafIndex, *LeafNode] {
 	return func(yield func(mls.LeafIndex, *LeafNode) bool) {
 		for i, n := range t.leafNodes() {
 			if !yield(i, decodeLeaf(n.raw(t.suite.HashSize()))) {
+				return
+			}
+		}
+	}
+}
+
+// A Presentation is what others judge a member by: what it presents to them (RFC
+// 9420, Section 5.3.1), and where its leaf node is from.
+type Presentation struct {
+	Credential   Credential
+	SignatureKey mls.SignaturePublicKey
+	Source       LeafNodeSource
+	Lifetime     Lifetime // if Source is SourceKeyPackage
+}
+
+// Presentation returns what the leaf node presents. It shares the leaf node's
+// memory.
+func (l *LeafNode) Presentation() Presentation {
+	return Presentation{l.Credential, l.SignatureKey, l.Source, l.Lifetime}
+}
+
+// Presentations yields what the members present, by ascending leaf index, at a
+// fraction of the cost of [Tree.Leaves].
+func (t *Tree) Presentations() iter.Seq2[mls.LeafIndex, Presentation] {
+	return func(yield func(mls.LeafIndex, Presentation) bool) {
+		for i, n := range t.leafNodes() {
+			v := viewLeaf(n.raw(t.suite.HashSize()))
+			p := Presentation{v.decodeCredential(), mls.SignaturePublicKey(v.signatureKey), v.source, v.decodeLifetime()}
+			if !yield(i, p) {
 				return
 			}
 		}

@@ -56,10 +56,12 @@ func (t *Tree) validateLeaves(groupID []byte, opt ValidateOptions) error {
 		leaves = append(leaves, e)
 	}
 	err := parallel.Workers(len(leaves), leafChunk, func() func(int) error {
-		var scratch []byte
+		var scratch, encoded []byte
+		leaf := new(LeafNode)
 		return func(k int) error {
 			e := &leaves[k]
-			leaf := decodeLeaf(e.raw)
+			encoded = append(encoded[:0], e.raw...)
+			leaf.fromTree(encoded)
 			if err := leaf.Check(t.suite, opt.Now, opt.AllowExpired); err != nil {
 				return t.at(e.i, err)
 			}
