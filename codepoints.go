@@ -258,6 +258,23 @@ func DecodeExtensions(r *wire.Reader) []Extension {
 	return exts
 }
 
+// CheckExtensions refuses a list with two extensions of one type (RFC 9420,
+// Section 13.4): others could not decode it. The error is RuleError
+// 13.4/duplicate-extension.
+func CheckExtensions(exts []Extension) error {
+	if len(exts) < 2 {
+		return nil
+	}
+	seen := make(map[ExtensionType]bool, len(exts))
+	for _, x := range exts {
+		if seen[x.Type] {
+			return Invalid("13.4", "duplicate-extension", "two extensions of type %v in one list", x.Type)
+		}
+		seen[x.Type] = true
+	}
+	return nil
+}
+
 // FindExtension returns the data of the extension of type t, which is exts'
 // own, and whether there is one.
 func FindExtension(exts []Extension, t ExtensionType) ([]byte, bool) {

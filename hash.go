@@ -89,7 +89,7 @@ var (
 func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 	block, n := h.block(), total(parts)
 	if n > hmacInput {
-		wire.WithScratch(block+n, func(b *wire.Builder) error {
+		err := wire.WithScratch(block+n, func(b *wire.Builder) error {
 			b.Raw(noBlock[:block])
 			for _, p := range parts {
 				b.Raw(p)
@@ -99,6 +99,9 @@ func (h hashAlg) hmac(dst, key []byte, parts ...[]byte) []byte {
 			dst = h.hmacIn(dst, key, in)
 			return nil
 		})
+		if err != nil {
+			panic("mls: internal error: " + err.Error())
+		}
 		return dst
 	}
 	var stack [maxBlock + hmacInput]byte

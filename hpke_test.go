@@ -5,11 +5,14 @@ import (
 	"crypto/ecdh"
 	stdhpke "crypto/hpke"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/cloudflare/circl/hpke"
 	circlkem "github.com/cloudflare/circl/kem"
+
+	"github.com/treekem/mls/internal/wire"
 )
 
 // peerSuite returns CIRCL's HPKE for the suite's code points, if it has it.
@@ -263,5 +266,31 @@ func TestPrivateKeysAreLeftPadded(t *testing.T) {
 				t.Errorf("accepted %x", bad)
 			}
 		}
+	}
+}
+
+// TestInfoHash: a long info is hashed as a short one is, whatever its two parts.
+func TestInfoHash(t *testing.T) {
+	for _, s := range []CipherSuite{X25519_AES128GCM_SHA256_Ed25519, P384_AES256GCM_SHA384_P384, X448_AES256GCM_SHA512_Ed448} {
+		m := mustSuite(t, s).hpke.(*baseMode)
+		for _, n := range []int{0, 16<<10 - 1, 16 << 10, 16<<10 + 1, 100_000} {
+			head, content := []byte("head"), bytes.Repeat([]byte{9}, n)
+			want := m.extract(nil, nil, "info_hash", append(head, content...), nil)
+			if !bytes.Equal(m.infoHash(nil, head, content), want) {
+				t.Errorf("%v: the hash of an info of %d bytes differs", s, n)
+			}
+		}
+	}
+}
+
+// TestTooLongContexts: a context that no vector holds is an error, not a panic.
+func TestTooLongContexts(t *testing.T) {
+	s := mustSuite(t, X25519_AES128GCM_SHA256_Ed25519)
+	k, context := mustKey(t, s), make([]byte, wire.MaxVector+1) // which nobody reads
+	if _, err := s.EncryptWithLabel(k.Public(), "label", context, nil); err == nil {
+		t.Error("encrypted")
+	}
+	if _, err := s.DecryptWithLabel(k, "label", context, HPKECiphertext{}); !errors.Is(err, ErrAuth) {
+		t.Errorf("decrypting: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/treekem/mls/internal/wire"
@@ -67,14 +68,21 @@ type Encrypter struct {
 	prepared []byte
 }
 
-// NewEncrypter returns an Encrypter.
+// NewEncrypter returns an Encrypter. With a context longer than a vector can be,
+// 2^30-1 bytes, it encrypts nothing.
 func (s *Suite) NewEncrypter(label string, context []byte) *Encrypter {
+	if len(context) > wire.MaxVector {
+		return &Encrypter{suite: s}
+	}
 	return &Encrypter{s, s.hpke.prepare(labelledHead(label, len(context)), context)}
 }
 
 // Encrypt encrypts plaintext to pub. A pub that is no public key is a
 // [*RuleError].
 func (e *Encrypter) Encrypt(pub HPKEPublicKey, plaintext []byte) (HPKECiphertext, error) {
+	if e.prepared == nil {
+		return HPKECiphertext{}, errors.New("mls: encryption with a context of more than 2^30-1 bytes")
+	}
 	enc, ciphertext, err := e.suite.hpke.seal(pub, e.prepared, plaintext)
 	if err != nil {
 		return HPKECiphertext{}, invalidHPKEKey(err)

@@ -317,6 +317,17 @@ func (a *AuthenticatedContent) Decode(r *wire.Reader) {
 	a.Signature, a.ConfirmationTag = auth.signature, auth.confirmationTag
 }
 
+// Clone returns a copy that shares nothing with a, and takes no more memory than it
+// needs: a decoded one keeps the whole message, padding included.
+func (a *AuthenticatedContent) Clone() (*AuthenticatedContent, error) {
+	encoded, err := wire.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	c := new(AuthenticatedContent)
+	return c, wire.UnmarshalOwned(encoded, c)
+}
+
 func (a *AuthenticatedContent) auth() authData {
 	return authData{signature: a.Signature, confirmationTag: a.ConfirmationTag}
 }

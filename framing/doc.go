@@ -26,7 +26,8 @@
 // Encoding is canonical: a value that Decode accepts encodes to the octets it
 // came from. Lengths are compared with the octets at hand before anything is
 // allocated, nothing decoded aliases its input, and trailing octets are
-// refused. Extensions of unknown types are kept as they are. A proposal of an
+// refused. The values of one parsed message share one copy of it: who keeps one
+// of them keeps all. Extensions of unknown types are kept as they are. A proposal of an
 // unknown type has no length on the wire, so the message that holds it cannot
 // be parsed at all and the error is mls.ErrUnsupported.
 //

@@ -101,6 +101,7 @@ type GroupSecrets struct {
 // Encode writes the wire form, which holds the secrets in the clear: the caller
 // clears the builder's bytes after use. Seal does all of that.
 func (g *GroupSecrets) Encode(b *wire.Builder) {
+	b.Grow(g.sizeHint()) // so that memory that is outgrown keeps no secret
 	encodeSecret(b, g.JoinerSecret, "joiner secret")
 	b.Optional(!g.PathSecret.IsZero())
 	if !g.PathSecret.IsZero() {
@@ -113,7 +114,22 @@ func (g *GroupSecrets) Encode(b *wire.Builder) {
 	})
 }
 
-// Decode reads the wire form. The secrets are copies, which Destroy clears.
+// sizeHint returns no less than the size of the encoding.
+func (g *GroupSecrets) sizeHint() int {
+	n := g.JoinerSecret.Len() + g.PathSecret.Len() + fieldsSize
+	for i := range g.PSKs {
+		p := &g.PSKs[i]
+		n += len(p.PSKID) + len(p.PSKGroupID) + len(p.PSKNonce) + pskFieldsSize
+	}
+	return n
+}
+
+// pskFieldsSize is more than the other fields and the lengths of a PreSharedKeyID
+// take.
+const pskFieldsSize = 24
+
+// Decode reads the wire form. The secrets are copies, which Destroy clears: r must
+// not own its input, or Destroy would clear that.
 func (g *GroupSecrets) Decode(r *wire.Reader) {
 	*g = GroupSecrets{JoinerSecret: decodeSecret(r, "joiner secret")}
 	if r.Optional() {

@@ -1,11 +1,13 @@
 package group_test
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/treekem/mls"
 	"github.com/treekem/mls/framing"
 	"github.com/treekem/mls/group"
+	"github.com/treekem/mls/keyschedule"
 	"github.com/treekem/mls/treekem"
 )
 
@@ -70,12 +72,12 @@ func TestResultsAreTheCallersOwn(t *testing.T) {
 
 	x := newClient(t, s, cfg, "x")
 	add := must[[]byte](t)(m[1].g.Propose(group.AddProposal(x.keyPackage()), nil))
-	check1 := func(p group.PendingProposal) {
+	change := func(p group.PendingProposal) {
 		leaf := &p.Proposal.Add.KeyPackage.LeafNode
 		overwrite(p.Ref, leaf.EncryptionKey, leaf.SignatureKey, leaf.Signature)
 	}
-	check1(must[group.Received](t)(m[0].g.Process(add)).(*group.ReceivedProposal).PendingProposal)
-	check1(m[0].g.Proposals()[0])
+	change(must[group.Received](t)(m[0].g.Process(add)).(*group.ReceivedProposal).PendingProposal)
+	change(m[0].g.Proposals()[0])
 	_ = must[group.Received](t)(m[2].g.Process(add))
 	follows("changing a proposal")
 
@@ -83,7 +85,122 @@ func TestResultsAreTheCallersOwn(t *testing.T) {
 	staged := must[group.Received](t)(m[0].g.Process(reinit.Message())).(*group.Staged)
 	overwrite(staged.Changes().ReInit.GroupID)
 	check(t, m[0].g.Merge(staged))
-	if r, ok := m[0].g.ReInit(); !ok || string(r.GroupID) != "next" {
-		t.Error("the group's ReInit changed with that of the changes")
+	for _, who := range []string{"the changes", "another ReInit"} {
+		r, ok := m[0].g.ReInit()
+		if !ok || string(r.GroupID) != "next" {
+			t.Errorf("the group's ReInit changed with that of %s", who)
+		}
+		overwrite(r.GroupID)
 	}
+}
+
+// TestChangedPSKs: the pre-shared keys that a commit's changes name can be changed
+// without changing the proposal that the epoch holds.
+func TestChangedPSKs(t *testing.T) {
+	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
+	m := newGroup(t, s, config(), 2)
+	deliver(t, must[[]byte](t)(m[0].g.Propose(group.PSKProposal(s, []byte("psk")), nil)), m[1])
+	commit := m[0].commit(group.CommitOptions{})
+	for range 2 {
+		staged := must[group.Received](t)(m[1].g.Process(commit.Message())).(*group.Staged)
+		id := staged.Changes().PSKs[0]
+		overwrite(id.PSKID, id.PSKNonce)
+	}
+}
+
+// TestChangedRestoredCommit: so can those of an own commit that was restored.
+func TestChangedRestoredCommit(t *testing.T) {
+	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
+	m := newGroup(t, s, config(), 2)
+	sender := framing.ExternalSender{SignatureKey: must[*mls.SignaturePrivateKey](t)(s.GenerateSigner()).Public(), Credential: treekem.BasicCredential([]byte("server"))}
+	data := must[[]byte](t)(framing.EncodeExternalSenders([]framing.ExternalSender{sender}))
+	extensions := []framing.Proposal{group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: data}})}
+	m[0].commitTo(group.CommitOptions{Proposals: extensions}, m[1:])
+	saved := must[[]byte](t)(m[0].commit(group.CommitOptions{Proposals: extensions}).State())
+	staged := must[*group.Staged](t)(m[0].g.RestoreStaged(saved, m[0].signer))
+	c := staged.Changes()
+	overwrite(c.OldExtensions[0].Data, c.NewExtensions[0].Data)
+	deliver(t, staged.Message(), m[1])
+	check(t, m[0].g.Merge(staged))
+	agree(t, m...)
+	talk(t, m...)
+}
+
+// TestCallbacksGetTheirOwn: what the application's functions are handed can be
+// changed, and kept, without changing the group.
+func TestCallbacksGetTheirOwn(t *testing.T) {
+	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
+	cfg := config()
+	calls := make(map[string]int)
+	cfg.Authenticate = func(a group.Authentication) error {
+		calls["authenticate"]++
+		overwrite(a.GroupID, a.SignatureKey, a.Credential.Identity)
+		if a.Replaces != nil {
+			calls["replaces"]++
+			overwrite(a.Replaces.Identity)
+		}
+		if a.ExternalSender {
+			calls["external sender"]++
+		}
+		return nil
+	}
+	psk := cfg.PSK
+	cfg.PSK = func(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
+		calls["psk"]++
+		secret, err := psk(id)
+		overwrite(id.PSKID, id.PSKNonce)
+		return secret, err
+	}
+	cfg.Authorize = func(a group.Admission) error {
+		calls["authorize"]++
+		overwrite(a.Proposal.Add.KeyPackage.LeafNode.SignatureKey, a.Proposal.Add.KeyPackage.InitKey, a.Leaf.SignatureKey)
+		return nil
+	}
+	signer := must[*mls.SignaturePrivateKey](t)(s.GenerateSigner())
+	data := must[[]byte](t)(framing.EncodeExternalSenders([]framing.ExternalSender{{SignatureKey: signer.Public(), Credential: treekem.BasicCredential([]byte("server"))}}))
+	m := newGroup(t, s, cfg, 2)
+	m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{
+		group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: data}}),
+		group.PSKProposal(s, []byte("psk")),
+	}}, m[1:])
+	x, y := newClient(t, s, cfg, "x"), newClient(t, s, cfg, "y")
+	context := m[0].g.Context()
+	deliver(t, must[[]byte](t)(group.ProposeExternal(s, signer, 0, context.GroupID, context.Epoch, group.AddProposal(x.keyPackage()), nil)), m...)
+	deliver(t, must[[]byte](t)(m[1].g.Propose(group.AddProposal(y.keyPackage()), nil)), m[0])
+	renamed := m[0].identity()
+	renamed.Credential = treekem.BasicCredential([]byte("renamed"))
+	m[0].commitTo(group.CommitOptions{Identity: &renamed}, m[1:], x, y)
+	agree(t, append(m, x, y)...)
+	talk(t, append(m, x, y)...)
+	for _, what := range []string{"authenticate", "replaces", "external sender", "psk", "authorize"} {
+		if calls[what] == 0 {
+			t.Errorf("%s: no function was called", what)
+		}
+	}
+}
+
+// TestProposalsKeepNoPadding: what an epoch keeps of a proposal is the proposal,
+// not the message that brought it.
+func TestProposalsKeepNoPadding(t *testing.T) {
+	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
+	cfg := config()
+	cfg.Handshakes, cfg.Padding = framing.WireFormatPrivateMessage, func(int) int { return 1 << 20 }
+	m := newGroup(t, s, cfg, 2)
+	live := func() uint64 {
+		for range 3 {
+			runtime.GC()
+		}
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := live()
+	const proposals = 8
+	for range proposals {
+		deliver(t, must[[]byte](t)(m[0].g.Propose(group.PSKProposal(s, []byte("psk")), nil)), m[1])
+	}
+	if after := live(); after > before+proposals*1<<20/4 {
+		t.Errorf("%d proposals, each with 1 MiB of padding, keep %d bytes", proposals, after-before)
+	}
+	runtime.KeepAlive(m)
 }

@@ -11,13 +11,20 @@ import (
 // authenticateLeaf asks the application about the credential of a leaf that is
 // new to the group (RFC 9420, Section 5.3.1). old is the leaf that it replaces,
 // or nil. A leaf that presents what old presented is not new.
-func (c *Config) authenticateLeaf(groupID []byte, leaf treekem.Presentation, old *treekem.LeafNode, who mls.Culprit) error {
-	a := Authentication{Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, GroupID: groupID}
+func (c *Config) authenticateLeaf(groupID []byte, leaf, old *treekem.LeafNode, who mls.Culprit) error {
+	if old != nil && bytes.Equal(leaf.SignatureKey, old.SignatureKey) && leaf.Credential.Equal(old.Credential) {
+		return nil
+	}
+	return c.authenticate(groupID, leaf.Presentation(), old, who)
+}
+
+// authenticate is authenticateLeaf given what is presented. What the application
+// is handed is its own, to keep and to change.
+func (c *Config) authenticate(groupID []byte, leaf treekem.Presentation, old *treekem.LeafNode, who mls.Culprit) error {
+	a := Authentication{Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, GroupID: bytes.Clone(groupID)}
 	if old != nil {
-		if bytes.Equal(leaf.SignatureKey, old.SignatureKey) && leaf.Credential.Equal(old.Credential) {
-			return nil
-		}
-		a.Replaces = &old.Credential
+		replaces := old.Credential.Clone()
+		a.Replaces = &replaces
 	}
 	err := c.Authenticate(a)
 	if err == nil {
@@ -46,7 +53,7 @@ func (c *Config) authenticateExternalSenders(suite *mls.Suite, groupID []byte, s
 			return err
 		}
 		err := c.Authenticate(Authentication{
-			Credential: s.Credential, SignatureKey: s.SignatureKey, ExternalSender: true, GroupID: groupID,
+			Credential: s.Credential.Clone(), SignatureKey: bytes.Clone(s.SignatureKey), ExternalSender: true, GroupID: bytes.Clone(groupID),
 		})
 		if err != nil {
 			return withCause(mls.InvalidAt(mls.Culprit{Identity: s.Credential.String()}, "5.3.1", "external-sender",

@@ -39,6 +39,13 @@ func (k *checker) allowExpired() bool { return !k.own }
 // one validates an individual proposal (RFC 9420, Sections 12.1.1 to 12.1.8).
 // index is its place in a commit's list, or -1.
 func (k *checker) one(p *proposal, index int) error {
+	if err := k.byType(p, index); err != nil {
+		return err
+	}
+	return p.unreadable
+}
+
+func (k *checker) byType(p *proposal, index int) error {
 	if p.sender.Type == framing.SenderExternal || p.sender.Type == framing.SenderNewMemberProposal {
 		if err := k.fromOutside(p); err != nil {
 			return err
@@ -73,7 +80,8 @@ func at(index int) mls.Culprit {
 }
 
 func (k *checker) fromOutside(p *proposal) error {
-	a := Admission{Sender: p.sender, Proposal: p.body}
+	theirs := p.pending().Proposal // the application's own
+	a := Admission{Sender: p.sender, Proposal: &theirs}
 	if p.body.Type == mls.ProposalAdd {
 		a.Leaf = p.body.Add.KeyPackage.LeafNode.Clone()
 	}
@@ -100,7 +108,7 @@ func (k *checker) add(kp *treekem.KeyPackage, index int) error {
 	if err := k.lifetime(leaf, who); err != nil {
 		return err
 	}
-	return k.cfg.authenticateLeaf(k.context.GroupID, leaf, nil, who)
+	return k.cfg.authenticate(k.context.GroupID, leaf, nil, who)
 }
 
 // lifetime refuses a key package from the future, and bounds the total lifetime
@@ -142,7 +150,7 @@ func (k *checker) update(leaf *treekem.LeafNode, sender framing.Sender, index in
 	if err := leaf.VerifySignature(k.suite, k.context.GroupID, sender.Leaf); err != nil {
 		return blame(err, who)
 	}
-	return k.cfg.authenticateLeaf(k.context.GroupID, leaf.Presentation(), old, who)
+	return k.cfg.authenticateLeaf(k.context.GroupID, leaf, old, who)
 }
 
 func (k *checker) remove(leaf mls.LeafIndex, index int) error {
@@ -171,27 +179,13 @@ func (k *checker) reinit(r *framing.ReInit, index int) error {
 	if r.Version < k.context.Version {
 		return mls.InvalidAt(at(index), "12.1.5", "version", "reinit to protocol version %d", r.Version)
 	}
-	return checkTypes(r.Extensions)
-}
-
-// checkTypes refuses a list of extensions with two of one type (RFC 9420,
-// Section 13.4). Lists that were received have been checked when they were
-// decoded.
-func checkTypes(exts []mls.Extension) error {
-	seen := make(map[mls.ExtensionType]bool, len(exts))
-	for _, e := range exts {
-		if seen[e.Type] {
-			return mls.Invalid("13.4", "duplicate-extension", "two extensions of type %v in one list", e.Type)
-		}
-		seen[e.Type] = true
-	}
-	return nil
+	return mls.CheckExtensions(r.Extensions)
 }
 
 // extensions validates new group context extensions as far as that is possible
 // without the tree that results from the whole list.
 func (k *checker) extensions(exts []mls.Extension) error {
-	if err := checkTypes(exts); err != nil {
+	if err := mls.CheckExtensions(exts); err != nil {
 		return err
 	}
 	if _, err := requiredCapabilities(exts); err != nil {

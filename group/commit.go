@@ -56,11 +56,10 @@ func (g *Group) commitList(opt *CommitOptions) ([]*proposal, error) {
 	sender := framing.Member(g.OwnLeaf())
 	values := make([]*proposal, len(opt.Proposals))
 	for i := range opt.Proposals {
-		body, err := ownCopy(&opt.Proposals[i])
-		if err != nil {
+		var err error
+		if values[i], err = ownProposal(&opt.Proposals[i], sender); err != nil {
 			return nil, err
 		}
-		values[i] = &proposal{body: body, sender: sender}
 	}
 	if opt.References == nil {
 		return append(g.selectReferences(values), values...), nil

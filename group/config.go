@@ -212,7 +212,7 @@ func (id *Identity) leaf() (*treekem.LeafNode, error) {
 	if id.Signer == nil {
 		return nil, errors.New("mls: Identity.Signer is nil")
 	}
-	if err := checkTypes(id.Extensions); err != nil {
+	if err := mls.CheckExtensions(id.Extensions); err != nil {
 		return nil, err
 	}
 	caps := treekem.DefaultCapabilities()

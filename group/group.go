@@ -84,7 +84,7 @@ func New(cfg Config, suite *mls.Suite, opt CreateOptions) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTypes(opt.Extensions); err != nil {
+	if err := mls.CheckExtensions(opt.Extensions); err != nil {
 		return nil, err
 	}
 	v, err := newView(suite, keyschedule.GroupContext{
@@ -118,7 +118,7 @@ func (v *view) checkCreation(cfg *Config, leaf *treekem.LeafNode) error {
 		return err
 	}
 	zero := mls.LeafIndex(0)
-	return cfg.authenticateLeaf(v.context.GroupID, leaf.Presentation(), nil, mls.Culprit{Leaf: &zero})
+	return cfg.authenticateLeaf(v.context.GroupID, leaf, nil, mls.Culprit{Leaf: &zero})
 }
 
 // start is a group at the beginning of an epoch.
@@ -154,7 +154,7 @@ func (g *Group) ResumptionPSK() mls.Secret { return g.epoch.ResumptionPSK() }
 
 // ReInit is the ReInit that shut the group down, if one did (RFC 9420, Section
 // 11.2).
-func (g *Group) ReInit() (*framing.ReInit, bool) { return g.reinit, g.reinit != nil }
+func (g *Group) ReInit() (*framing.ReInit, bool) { return g.shutDown() }
 
 // Active tells whether we can still send in the group: we were not removed, and
 // it was not reinitialized.

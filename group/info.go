@@ -54,7 +54,7 @@ func groupInfo(v *view, s *secrets, opt InfoOptions) (*framing.GroupInfo, error)
 		ConfirmationTag: bytes.Clone(v.confirmationTag),
 		Signer:          s.private.Leaf(),
 	}
-	if err := checkTypes(info.Extensions); err != nil {
+	if err := mls.CheckExtensions(info.Extensions); err != nil {
 		return nil, err
 	}
 	return info, info.Sign(v.suite, s.signer)

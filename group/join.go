@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/treekem/mls"
@@ -117,7 +118,7 @@ func (j *joining) openInfo() (err error) {
 		return mls.Invalid("12.4.3.1", "cipher-suite", "the group uses version %d and %v, the key package %d and %v",
 			c.Version, c.CipherSuite, j.kp.Version, j.kp.CipherSuite)
 	}
-	if c := &j.info.GroupContext; j.opt.Known != nil && j.opt.Known(c.GroupID, c.Epoch) {
+	if c := &j.info.GroupContext; j.opt.Known != nil && j.opt.Known(bytes.Clone(c.GroupID), c.Epoch) {
 		return mls.Invalid("12.4.3", "group-id", "we are in a group of that identifier already")
 	}
 	return nil
@@ -149,7 +150,11 @@ func (j *joining) pskSecret() (keyschedule.PSKSecret, error) {
 				return secret, nil
 			}
 		}
-		return j.cfg.findPSK(id)
+		secret, err := j.cfg.findPSK(id)
+		if errors.Is(err, errNoPSKs) && id.Type == keyschedule.PSKResumption && j.opt.Predecessor == nil {
+			err = errNoPredecessor
+		}
+		return secret, err
 	}, func(missing error) error {
 		return mls.Invalid("12.4.3.1", "psk-unavailable", "%w", missing)
 	})
@@ -252,7 +257,7 @@ func (v *view) checkMembers(cfg *Config) error {
 	for i, member := range v.tree.Presentations() {
 		err := k.lifetime(member, mls.Culprit{})
 		if err == nil {
-			err = cfg.authenticateLeaf(v.context.GroupID, member, nil, mls.Culprit{})
+			err = cfg.authenticate(v.context.GroupID, member, nil, mls.Culprit{})
 		}
 		if err != nil {
 			leaf := i // only now on the heap

@@ -43,7 +43,7 @@ func NewKeyPackage(cfg Config, suite *mls.Suite, opt KeyPackageOptions) (*treeke
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkTypes(opt.Extensions); err != nil {
+	if err := mls.CheckExtensions(opt.Extensions); err != nil {
 		return nil, nil, err
 	}
 	exts := opt.Extensions

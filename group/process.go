@@ -278,6 +278,9 @@ func (c *cache) receive(v *view, cfg *Config, ac *framing.AuthenticatedContent) 
 	if err := c.room(cfg); err != nil {
 		return nil, err
 	}
+	if ac, err = ac.Clone(); err != nil {
+		return nil, err
+	}
 	p := &proposal{body: ac.Content.Proposal, sender: ac.Content.Sender, ref: ref, content: ac}
 	if err := v.sure(v.checker(cfg, false).one(p, -1)); err != nil {
 		return nil, err

@@ -67,6 +67,8 @@ type proposal struct {
 	ref []byte
 	// content is the message that brought a cached proposal.
 	content *framing.AuthenticatedContent
+	// unreadable is why others could not decode an own proposal; nil if they can.
+	unreadable error
 }
 
 // cache holds the valid proposals seen in an epoch, in order of arrival.

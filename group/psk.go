@@ -56,16 +56,23 @@ func (g *Group) resumption(id keyschedule.PreSharedKeyID) (mls.Secret, bool) {
 }
 
 var (
-	errNoPSKs  = errors.New("provide it through Config.PSK")
-	errZeroPSK = errors.New("Config.PSK returned no secret")
+	errNoPSKs        = errors.New("provide it through Config.PSK")
+	errNoPredecessor = errors.New("pass the group that it is of as JoinOptions.Predecessor, or provide it through Config.PSK")
+	errZeroPSK       = errors.New("Config.PSK returned no secret")
 )
+
+// clonePSKID is a copy that shares nothing with id.
+func clonePSKID(id keyschedule.PreSharedKeyID) keyschedule.PreSharedKeyID {
+	id.PSKID, id.PSKGroupID, id.PSKNonce = bytes.Clone(id.PSKID), bytes.Clone(id.PSKGroupID), bytes.Clone(id.PSKNonce)
+	return id
+}
 
 // findPSK asks the application. The secret it returns stays its own.
 func (c *Config) findPSK(id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 	if c.PSK == nil {
 		return mls.Secret{}, errNoPSKs
 	}
-	secret, err := c.PSK(id)
+	secret, err := c.PSK(clonePSKID(id))
 	if err != nil {
 		return mls.Secret{}, err
 	}

@@ -40,7 +40,7 @@ func Observe(cfg Config, info *framing.GroupInfo, ratchetTree []byte) (*PublicGr
 func (p *PublicGroup) Proposals() []PendingProposal { return p.proposals.list() }
 
 // ReInit is the ReInit that shut the group down, if one did.
-func (p *PublicGroup) ReInit() (*framing.ReInit, bool) { return p.reinit, p.reinit != nil }
+func (p *PublicGroup) ReInit() (*framing.ReInit, bool) { return p.shutDown() }
 
 // Process says what a message means for the group: a *ReceivedProposal, a
 // *Staged, a *Duplicate, a *StaleEpoch or a *FutureEpoch. A PrivateMessage

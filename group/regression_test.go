@@ -3,6 +3,7 @@ package group_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/treekem/mls"
@@ -440,6 +441,12 @@ func TestDestroyStaged(t *testing.T) {
 		dropped.Destroy()
 		if dropped.EpochAuthenticator() != nil {
 			t.Error("the epoch authenticator is left")
+		}
+		if _, err := dropped.GroupInfo(group.InfoOptions{}); err == nil || errors.Is(err, mls.ErrRemoved) {
+			t.Errorf("its GroupInfo: %v", err)
+		}
+		if _, err := dropped.State(); err == nil || !strings.Contains(err.Error(), "destroyed") {
+			t.Errorf("its state: %v", err)
 		}
 		if err := m[0].g.Merge(dropped); err == nil || errors.Is(err, mls.ErrWrongEpoch) {
 			t.Errorf("merging it: %v", err)

@@ -151,18 +151,19 @@ func (g *Group) nextLeaf(id *Identity) (*treekem.LeafNode, mls.Signer, error) {
 	}, g.signer, nil
 }
 
-// ownCopy is a proposal as others will read it, which shares nothing with the
-// caller's.
-func ownCopy(p *framing.Proposal) (*framing.Proposal, error) {
+// ownProposal is a proposal of ours as others will read it, which shares nothing
+// with the caller's.
+func ownProposal(p *framing.Proposal, sender framing.Sender) (*proposal, error) {
 	encoded, err := wire.Marshal(p)
 	if err != nil {
 		return nil, err // one without its body
 	}
-	own := new(framing.Proposal)
-	if wire.UnmarshalOwned(encoded, own) != nil {
-		return p, nil // others could not read it: validation says why
+	body := new(framing.Proposal)
+	if err := wire.UnmarshalOwned(encoded, body); err != nil {
+		// The rules, which come first, may say better what is wrong with it.
+		return &proposal{body: p, sender: sender, unreadable: err}, nil
 	}
-	return own, nil
+	return &proposal{body: body, sender: sender}, nil
 }
 
 func (g *Group) propose(body framing.Proposal, authenticatedData []byte) ([]byte, error) {
@@ -172,14 +173,12 @@ func (g *Group) propose(body framing.Proposal, authenticatedData []byte) ([]byte
 	if err := g.proposals.room(&g.cfg); err != nil {
 		return nil, err
 	}
-	own, err := ownCopy(&body)
+	content := g.content(framing.ContentProposal, bytes.Clone(authenticatedData))
+	p, err := ownProposal(&body, content.Sender)
 	if err != nil {
 		return nil, err
 	}
-	body = *own
-	content := g.content(framing.ContentProposal, bytes.Clone(authenticatedData))
-	content.Proposal = &body
-	p := &proposal{body: &body, sender: content.Sender}
+	content.Proposal = p.body
 	if err := g.sure(g.checker(&g.cfg, true).one(p, -1)); err != nil {
 		return nil, err
 	}

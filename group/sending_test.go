@@ -115,6 +115,20 @@ func TestDuplicateExtensionsAreNotSent(t *testing.T) {
 		"key package": func() error {
 			return errOf3(group.NewKeyPackage(c.cfg, sc.suite, group.KeyPackageOptions{Identity: listing(c), Extensions: dup}))
 		},
+		"key package added": func() error {
+			kp := c.keyPackage()
+			kp.Extensions = dup
+			check(t, kp.Sign(sc.suite, c.signer))
+			return errOf(m.g.Propose(group.AddProposal(kp), nil))
+		},
+		"leaf added": func() error {
+			kp := c.keyPackage()
+			kp.LeafNode.Capabilities = *listing(c).Capabilities
+			kp.LeafNode.Extensions = dup
+			check(t, kp.LeafNode.Sign(sc.suite, c.signer, nil, 0))
+			check(t, kp.Sign(sc.suite, c.signer))
+			return errOf(m.g.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(kp)}}))
+		},
 		"proposal": func() error { return errOf(m.g.Propose(group.ExtensionsProposal(dup), nil)) },
 		"commit": func() error {
 			return errOf(m.g.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.ExtensionsProposal(dup)}}))

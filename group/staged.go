@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/treekem/mls"
@@ -25,6 +26,8 @@ type Staged struct {
 	keeps *treekem.Private
 	// removed is set when the commit removes us, merged once it was merged.
 	removed, merged bool
+	// destroyed is set by Destroy.
+	destroyed bool
 
 	committer framing.Sender
 	leaf      mls.LeafIndex
@@ -70,7 +73,9 @@ type Change struct {
 }
 
 // Destroy clears the secrets of the next epoch from memory, when an own commit
-// is not to be merged. After Merge they are the group's, and stay.
+// is not to be merged. After Merge they are the group's, and stay. The private keys
+// that a received commit has led to may be shared with the group, and are left to
+// the garbage collector.
 func (s *Staged) Destroy() {
 	if s.secret == nil || s.merged {
 		return
@@ -80,8 +85,11 @@ func (s *Staged) Destroy() {
 	if s.message != nil { // else it may share the keys of own updates
 		s.secret.private.DestroyExcept(s.keeps)
 	}
-	s.secret = nil
+	s.secret, s.destroyed = nil, true
 }
+
+// errDestroyed: a Staged is asked for what Destroy has cleared.
+var errDestroyed = errors.New("mls: the staged commit was destroyed")
 
 // Message is an own commit, an encoded MLSMessage; nil for a received one.
 func (s *Staged) Message() []byte { return bytes.Clone(s.message) }
@@ -127,7 +135,10 @@ func (s *Staged) EpochAuthenticator() []byte {
 // GroupInfo describes the new epoch to external joiners, to be published once
 // the commit is accepted. Only a member's Staged can sign one.
 func (s *Staged) GroupInfo(opt InfoOptions) (*framing.GroupInfo, error) {
-	if s.secret == nil {
+	switch {
+	case s.destroyed:
+		return nil, errDestroyed
+	case s.secret == nil:
 		return nil, mls.ErrRemoved
 	}
 	return groupInfo(s.next, s.secret, opt)

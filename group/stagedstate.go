@@ -48,6 +48,9 @@ func (s *Staged) State() ([]byte, error) { return s.save(false) }
 func (s *Staged) StateApart() ([]byte, error) { return s.save(true) }
 
 func (s *Staged) save(apart bool) ([]byte, error) {
+	if s.destroyed {
+		return nil, errDestroyed
+	}
 	if s.secret == nil || s.message == nil {
 		return nil, errors.New("mls: only an own commit has a state to save: process a received one again")
 	}
@@ -101,9 +104,9 @@ func (g *Group) restoreStaged(saved []byte, tree *treekem.Tree, signers []mls.Si
 		return nil, err
 	}
 	c := &staged.changes
-	c.ReInit = v.reinit
+	c.ReInit, _ = v.shutDown()
 	if c.ExtensionsReplaced {
-		c.OldExtensions, c.NewExtensions = g.context.Extensions, v.context.Extensions
+		c.OldExtensions, c.NewExtensions = cloneExtensions(g.context.Extensions), cloneExtensions(v.context.Extensions)
 	}
 	return staged, nil
 }

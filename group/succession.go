@@ -117,7 +117,7 @@ func (g *Group) succeed(cfg Config, suite *mls.Suite, usage keyschedule.Resumpti
 
 func callPSK(find func(keyschedule.PreSharedKeyID) (mls.Secret, error), id keyschedule.PreSharedKeyID) (mls.Secret, error) {
 	if find == nil {
-		return mls.Secret{}, mls.ErrUnsupported
+		return mls.Secret{}, errNoPSKs
 	}
 	return find(id)
 }

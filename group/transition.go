@@ -98,13 +98,13 @@ func (t *transition) noteContext(v *view, list []*proposal) {
 			t.changes.ExtensionsReplaced = true
 		case mls.ProposalPSK:
 			t.psks = append(t.psks, p.body.PreSharedKey.PSK)
+			t.changes.PSKs = append(t.changes.PSKs, clonePSKID(p.body.PreSharedKey.PSK))
 		case mls.ProposalExternalInit:
 			t.kemOutput = p.body.ExternalInit.KEMOutput
 		case mls.ProposalReInit:
 			t.reinit = cloneReInit(p.body.ReInit)
 		}
 	}
-	t.changes.PSKs = t.psks
 	if t.reinit != nil {
 		t.changes.ReInit = cloneReInit(t.reinit)
 	}
@@ -182,7 +182,7 @@ func (k *checker) path(t *transition, path *treekem.UpdatePath) (err error) {
 		return err
 	}
 	who := mls.Culprit{Leaf: &t.committer}
-	if err := k.cfg.authenticateLeaf(k.context.GroupID, leaf.Presentation(), old, who); err != nil {
+	if err := k.cfg.authenticateLeaf(k.context.GroupID, leaf, old, who); err != nil {
 		return err
 	}
 	t.notePath(leaf, old)

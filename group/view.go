@@ -186,6 +186,14 @@ func (v *view) Context() keyschedule.GroupContext {
 	return c
 }
 
+// shutDown is a copy of the ReInit that shut the group down, if one did.
+func (v *view) shutDown() (*framing.ReInit, bool) {
+	if v.reinit == nil {
+		return nil, false
+	}
+	return cloneReInit(v.reinit), true
+}
+
 func cloneReInit(r *framing.ReInit) *framing.ReInit {
 	c := *r
 	c.GroupID, c.Extensions = bytes.Clone(r.GroupID), cloneExtensions(r.Extensions)

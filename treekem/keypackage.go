@@ -141,6 +141,9 @@ func (k *KeyPackage) verify(s *mls.Suite, now time.Time, allowExpired bool) erro
 		// RFC 9420, Section 10.1: encryption_key differs from init_key.
 		return mls.Invalid("10.1", "init-key", "key package whose init key is its leaf's encryption key")
 	}
+	if err := mls.CheckExtensions(k.Extensions); err != nil {
+		return err
+	}
 	// RFC 9420, Sections 10 and 13.4: unknown extensions MUST be ignored, whether
 	// they are listed or not, so that GREASE does its work.
 	known := slices.DeleteFunc(slices.Clone(k.Extensions), func(e mls.Extension) bool { return e.Type != ExtensionLastResort })

@@ -224,6 +224,9 @@ func (l *LeafNode) checkCapabilities() error {
 		// RFC 9420, Section 7.2: the credential's own type MUST be listed.
 		return mls.Invalid("7.2", "credential-type", "capabilities without the leaf's own credential type %v", l.Credential.Type)
 	}
+	if err := mls.CheckExtensions(l.Extensions); err != nil {
+		return err
+	}
 	if t, ok := c.missingExtension(l.Extensions); ok {
 		// RFC 9420, Section 7.3: the leaf's extensions are in its capabilities.
 		return mls.Invalid("7.3", "extension-capability", "leaf extension %v that is not in its capabilities", t)

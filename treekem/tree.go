@@ -247,10 +247,9 @@ type Presentation struct {
 	Lifetime     Lifetime // if Source is SourceKeyPackage
 }
 
-// Presentation returns what the leaf node presents. It shares the leaf node's
-// memory.
+// Presentation returns what the leaf node presents. It shares nothing with l.
 func (l *LeafNode) Presentation() Presentation {
-	return Presentation{l.Credential, l.SignatureKey, l.Source, l.Lifetime}
+	return Presentation{l.Credential.Clone(), bytes.Clone(l.SignatureKey), l.Source, l.Lifetime}
 }
 
 // Presentations yields what the members present, by ascending leaf index, at a
