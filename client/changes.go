@@ -28,6 +28,9 @@ func isDone(before, now *group.Group, p *framing.Proposal) bool {
 		return ok
 	case mls.ProposalRemove:
 		old, was := before.Member(p.Remove.Removed)
+		if before.Err() != nil {
+			return true // whom it meant can't be told: better nobody than somebody else
+		}
 		leaf, is := now.Member(p.Remove.Removed)
 		return !is || was && !bytes.Equal(old.SignatureKey, leaf.SignatureKey)
 	}

@@ -425,12 +425,18 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 	applied := &CommitApplied{
 		Epoch: j.g.Epoch(), Own: true, Leaf: j.g.OwnLeaf(), Committer: framing.Sender{Type: framing.SenderNewMemberCommit},
 	}
-	if g.pending != nil {
-		g.pending.staged.Destroy()
-	}
 	if g.g != nil {
 		applied.Repeat = undone(g.g, j.g)
+		// What can't be read now may be read later. Damage, which is a reason to
+		// rejoin, is no reason not to.
+		if failed := treeFailure(g.g.Err()); failed != nil && !errors.Is(failed, store.ErrCorrupt) {
+			g.unload()
+			return nil, failed
+		}
 		defer g.g.Destroy()
+	}
+	if g.pending != nil {
+		g.pending.staged.Destroy()
 	}
 	g.g, g.joining, g.pending, g.stored = j.g, nil, nil, nil
 	g.head.Status = uint8(StatusActive)
