@@ -45,7 +45,7 @@ func (k *keyTable) room(n int) bool { return 5*(k.used+n) <= 4*len(k.slots) }
 // home is where an entry with the fingerprint is looked for first.
 func (k *keyTable) home(fp uint32) int { return int(uint64(fp) * uint64(len(k.slots)) >> 32) }
 
-// newKeyTable makes a table of sorted entries.
+// newKeyTable makes a table of entries.
 func newKeyTable(entries []indexEntry) *keyTable {
 	k := &keyTable{slots: make([]indexEntry, slotsFor(len(entries)))}
 	for _, e := range entries {
@@ -54,26 +54,37 @@ func newKeyTable(entries []indexEntry) *keyTable {
 	return k
 }
 
-// put adds an entry, unless it is there. There must be room.
-func (k *keyTable) put(e indexEntry) {
+// slot is where an entry is, or else where there is a place for it.
+func (k *keyTable) slot(e indexEntry) int {
 	i := k.home(e.fingerprint())
-	for k.slots[i] != 0 {
-		if k.slots[i] == e {
-			return
-		}
+	for k.slots[i] != 0 && k.slots[i] != e {
 		if i++; i == len(k.slots) {
 			i = 0
 		}
 	}
-	k.slots[i] = e
-	k.used++
+	return i
 }
 
-// add adds entries. It reports whether the table had to grow for it.
+// put adds an entry, unless it is there. There must be room.
+func (k *keyTable) put(e indexEntry) {
+	if i := k.slot(e); k.slots[i] == 0 {
+		k.slots[i] = e
+		k.used++
+	}
+}
+
+// add adds entries. It reports whether the table had to grow for it, which it has
+// not for those that are there already.
 func (k *keyTable) add(entries []indexEntry) (grown bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.room(len(entries)) {
+	missing := 0
+	for _, e := range entries {
+		if k.slots[k.slot(e)] == 0 {
+			missing++
+		}
+	}
+	if !k.room(missing) {
 		old := k.slots
 		k.slots, k.used, grown = make([]indexEntry, slotsFor(k.used+len(entries))), 0, true
 		for _, e := range old {

@@ -75,6 +75,10 @@ func StoreTree(t *Tree) (*Stored, *TreeChanges, error) {
 // Store returns another tree, usually one that has come from s.Tree by a commit,
 // as it is stored in its place, and what is to be written then. Unless s has
 // been stored, and nothing else in its place since, the result is useless.
+//
+// Trees from before s.Tree may no longer find keys that have gone since they were
+// stored themselves ([Tree.FindEncryptionKey], [Tree.FindSignatureKey],
+// [Tree.FindLeaf]). All else about them stays as it is.
 func (s *Stored) Store(t *Tree) (*Stored, *TreeChanges, error) {
 	if t == s.tree {
 		return s, &TreeChanges{}, nil
@@ -90,8 +94,8 @@ func (s *Stored) Store(t *Tree) (*Stored, *TreeChanges, error) {
 	}
 	d.walk(a, b, top)
 	d.keys()
-	// What is stored is about the new tree only. The old one, and those that come
-	// from it, go on finding their keys.
+	// What is stored is about the new tree only. The old one, and what shares its
+	// tables, go on finding their keys; see dropStale for what does.
 	for kind, entries := range d.had {
 		s.tree.table(kind).add(entries)
 	}
