@@ -41,7 +41,7 @@ func Marshal(e Encoder) ([]byte, error) {
 	b := scratch.Get().(*Builder)
 	first := b.buf
 	defer func() {
-		if cap(b.buf) <= maxScratch {
+		if cap(b.buf) <= maxScratch || b.err != nil {
 			clear(b.buf) // else it is the result
 		}
 		giveBack(b, first)

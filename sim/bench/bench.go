@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -201,14 +200,14 @@ func (r *run) group(tree string, n int) error {
 	return nil
 }
 
-// errNothing is for operations that a group is too small for.
+// errNothing is for operations that a group is too small for, or a machine.
 var errNothing = errors.New("bench: nothing to measure")
 
 // result measures one operation.
 func (b *bed) result(ctx context.Context, op operation, budget time.Duration) (Result, error) {
 	measure := op.measure
 	if measure == nil {
-		measure = func(b *bed, budget time.Duration) (Result, error) {
+		measure = func(b *bed, ctx context.Context, budget time.Duration) (Result, error) {
 			t, err := op.prepare(b)
 			if err != nil {
 				return Result{}, err
@@ -216,7 +215,7 @@ func (b *bed) result(ctx context.Context, op operation, budget time.Duration) (R
 			return b.measure(ctx, t, budget)
 		}
 	}
-	r, err := measure(b, budget)
+	r, err := measure(b, ctx, budget)
 	if err != nil {
 		return Result{}, err
 	}
@@ -335,15 +334,19 @@ type sample struct{ run, floor time.Duration }
 // summarize returns the median of the runs, and the floor that their median ratio
 // to their own floors makes of it. A machine's clock changes while it measures: the
 // median of the runs and that of the floors may be of different states, the two
-// halves of a sample are of one.
+// halves of a sample are of one. The floor is 0 if nothing is unavoidable.
 func summarize(samples []sample) (took, floor time.Duration) {
-	runs, ratios := make([]time.Duration, len(samples)), make([]float64, len(samples))
-	for i, s := range samples {
-		runs[i], ratios[i] = s.run, float64(s.run)/float64(s.floor)
+	var runs []time.Duration
+	var ratios []float64
+	for _, s := range samples {
+		runs = append(runs, s.run)
+		if s.run > 0 && s.floor > 0 { // what a coarse clock sees nothing of says nothing
+			ratios = append(ratios, float64(s.run)/float64(s.floor))
+		}
 	}
 	took = median(runs)
-	if ratio := median(ratios); !math.IsInf(ratio, 0) {
-		floor = time.Duration(float64(took) / ratio)
+	if len(ratios) > 0 {
+		floor = time.Duration(float64(took) / median(ratios))
 	}
 	return took, floor
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"runtime"
 	"time"
 
@@ -149,7 +150,7 @@ func (b *bed) externalJoin() (*task, error) {
 // joined is a member that has joined, for what its state is to be.
 func (b *bed) joined() (*group.Group, *newcomer, error) {
 	if b.joiner == nil {
-		if _, err := b.memory(0); err != nil {
+		if _, err := b.memory(context.Background(), 0); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -184,7 +185,7 @@ func (b *bed) restore() (*task, error) {
 }
 
 // memory measures the live heap that a member is, by having one join.
-func (b *bed) memory(time.Duration) (Result, error) {
+func (b *bed) memory(context.Context, time.Duration) (Result, error) {
 	if b.joiner == nil {
 		in, err := b.invite(false)
 		if err != nil {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"sync"
@@ -49,12 +50,18 @@ func (b *bed) unprotect() (*task, error) {
 // garbage long, which are part of it.
 const streamWindow = 20 * time.Millisecond
 
-// streamTwo compares two senders at once with one.
-func (b *bed) streamTwo(budget time.Duration) (Result, error) {
+// streamTwo compares two senders at once with one, on two cores.
+func (b *bed) streamTwo(ctx context.Context, budget time.Duration) (Result, error) {
+	const cores = 2
+	if runtime.GOMAXPROCS(0) < cores {
+		return Result{}, errNothing
+	}
 	var samples []sample // two, and one on each core
-	cores := time.Duration(min(2, runtime.GOMAXPROCS(0)))
 	senders := []*group.Group{b.committer, b.far}
 	for start := time.Now(); len(samples) < minRounds || len(samples) < maxRounds && time.Since(start) < budget; {
+		if err := ctx.Err(); err != nil {
+			return Result{}, err
+		}
 		k := len(samples) % 2
 		alone, err := stream(senders[k : k+1])
 		if err != nil {
@@ -70,33 +77,29 @@ func (b *bed) streamTwo(budget time.Duration) (Result, error) {
 	return Result{Time: took, Floor: bound, Bytes: messageSize}, nil
 }
 
-// stream has each group protect messages for the time of a window, all at once, and
-// returns the time to a message of all together. Each sender's rate is its own: one
-// that is held up holds up no other.
+// stream has each group protect messages until a window is over, the same for all,
+// and returns the time to a message of all together. A sender that is held up holds
+// up no other.
 func stream(senders []*group.Group) (time.Duration, error) {
-	rates, errs := make([]float64, len(senders)), make([]error, len(senders))
+	counts, errs := make([]int, len(senders)), make([]error, len(senders))
+	data := make([]byte, messageSize)
+	start := time.Now()
 	var wg sync.WaitGroup
 	for i, g := range senders {
-		wg.Go(func() { rates[i], errs[i] = streamRate(g) })
+		wg.Go(func() {
+			for { // at least one
+				_, errs[i] = g.Protect(data, nil)
+				counts[i]++
+				if errs[i] != nil || time.Since(start) >= streamWindow {
+					return
+				}
+			}
+		})
 	}
 	wg.Wait()
-	var rate float64
-	for _, r := range rates {
-		rate += r
+	sent := 0
+	for _, n := range counts {
+		sent += n
 	}
-	return time.Duration(1 / rate), errors.Join(errs...)
-}
-
-// streamRate protects messages until the window is over, and returns how many that
-// were in a nanosecond.
-func streamRate(g *group.Group) (float64, error) {
-	data := make([]byte, messageSize)
-	start, n := time.Now(), 0
-	for time.Since(start) < streamWindow {
-		if _, err := g.Protect(data, nil); err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return float64(n) / float64(time.Since(start)), nil
+	return time.Since(start) / time.Duration(sent), errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 type operation struct {
 	name    string
 	prepare func(*bed) (*task, error)
-	measure func(*bed, time.Duration) (Result, error)
+	measure func(*bed, context.Context, time.Duration) (Result, error)
 }
 
 var operations = []operation{

@@ -41,6 +41,10 @@ type SuiteResult struct {
 // of cfg. Its trees, operations and suite don't matter. After an error it returns
 // what was measured until then.
 func RunSuites(ctx context.Context, cfg Config, suites []*mls.Suite) ([]SuiteResult, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
 	cfg.Trees, cfg.Ops = []string{"full"}, []string{"create-update", "process-far", "join", "protect", "unprotect"}
 	cfg.Members = cfg.Members[:1]
 	show := cfg.Progress
