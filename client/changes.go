@@ -11,14 +11,19 @@ import (
 
 // undone are the proposals that we had made before we rejoined, but for those
 // that the group as it is now leaves nothing to do of. An update is such: our
-// leaf is new.
-func undone(before, now *group.Group) (repeat []framing.Proposal) {
+// leaf is new. Once the tree of before can't be read, Removes are unclear.
+func undone(before, now *group.Group) (repeat, unclear []framing.Proposal) {
 	for _, p := range before.Proposals() {
-		if p.Sender == framing.Member(before.OwnLeaf()) && !isDone(before, now, &p.Proposal) {
+		if p.Sender != framing.Member(before.OwnLeaf()) || isDone(before, now, &p.Proposal) {
+			continue
+		}
+		if p.Proposal.Type == mls.ProposalRemove && before.Err() != nil {
+			unclear = append(unclear, p.Proposal)
+		} else {
 			repeat = append(repeat, p.Proposal)
 		}
 	}
-	return repeat
+	return repeat, unclear
 }
 
 func isDone(before, now *group.Group, p *framing.Proposal) bool {
@@ -28,9 +33,6 @@ func isDone(before, now *group.Group, p *framing.Proposal) bool {
 		return ok
 	case mls.ProposalRemove:
 		old, was := before.Member(p.Remove.Removed)
-		if before.Err() != nil {
-			return true // whom it meant can't be told: better nobody than somebody else
-		}
 		leaf, is := now.Member(p.Remove.Removed)
 		return !is || was && !bytes.Equal(old.SignatureKey, leaf.SignatureKey)
 	}

@@ -426,7 +426,7 @@ func (g *Group) acceptJoin(ctx context.Context) (*CommitApplied, error) {
 		Epoch: j.g.Epoch(), Own: true, Leaf: j.g.OwnLeaf(), Committer: framing.Sender{Type: framing.SenderNewMemberCommit},
 	}
 	if g.g != nil {
-		applied.Repeat = undone(g.g, j.g)
+		applied.Repeat, applied.Unclear = undone(g.g, j.g)
 		// What can't be read now may be read later. Damage, which is a reason to
 		// rejoin, is no reason not to.
 		if failed := treeFailure(g.g.Err()); failed != nil && !errors.Is(failed, store.ErrCorrupt) {

@@ -42,6 +42,10 @@ type CommitApplied struct {
 	// among them, whose keys are gone.
 	Repeat     []framing.Proposal
 	UpdateLost bool
+	// Unclear are Removes of ours, from before a Rejoin, of which it can't be told
+	// whether they came about, as the state from before is damaged: whoever holds
+	// the leaf now may be somebody else.
+	Unclear []framing.Proposal
 	// Replayed is what became of held messages of the new epoch, in order.
 	Replayed []Outcome
 }

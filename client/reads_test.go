@@ -234,14 +234,22 @@ func TestReadErrorsInRejoin(t *testing.T) {
 	must(a.group(id).Accept(ctx))(t)
 	must(b.group(id).Rejoin(ctx, a.groupInfo(id), client.ExternalOptions{}))(t)
 
+	unclear := 0
 	nothingLeft := func(g *client.Group, _ *client.Client) error {
 		applied, err := g.Accept(ctx)
-		if err == nil && len(applied.Repeat) > 0 {
+		if err != nil {
+			return err
+		}
+		if len(applied.Repeat) > 0 {
 			t.Fatalf("%d proposals are to be repeated: the wrong member would be removed", len(applied.Repeat))
 		}
-		return err
+		unclear += len(applied.Unclear)
+		return nil
 	}
 	failEachRead(t, b, id, nothingLeft)
+	if unclear > 0 {
+		t.Errorf("%d proposals are unclear, and nothing is damaged", unclear)
+	}
 
 	accepted := 0
 	for key, value := range records(t, b.store) {
@@ -260,8 +268,8 @@ func TestReadErrorsInRejoin(t *testing.T) {
 			t.Errorf("%q damaged: %v", key, err)
 		}
 	}
-	if accepted < 3 {
-		t.Errorf("%d rejoins were accepted", accepted)
+	if accepted < 3 || unclear == 0 || unclear > accepted {
+		t.Errorf("%d rejoins were accepted, with %d proposals unclear", accepted, unclear)
 	}
 }
 

@@ -317,8 +317,8 @@ func (a *AuthenticatedContent) Decode(r *wire.Reader) {
 	a.Signature, a.ConfirmationTag = auth.signature, auth.confirmationTag
 }
 
-// Clone returns a copy that shares nothing with a, and takes no more memory than it
-// needs: a decoded one keeps the whole message, padding included.
+// Clone returns a copy that shares nothing with a, and keeps nothing else: a decoded
+// one keeps the whole message, padding included.
 func (a *AuthenticatedContent) Clone() (*AuthenticatedContent, error) {
 	encoded, err := wire.Marshal(a)
 	if err != nil {

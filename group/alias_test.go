@@ -1,7 +1,9 @@
 package group_test
 
 import (
+	"errors"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/treekem/mls"
@@ -103,8 +105,13 @@ func TestChangedPSKs(t *testing.T) {
 	commit := m[0].commit(group.CommitOptions{})
 	for range 2 {
 		staged := must[group.Received](t)(m[1].g.Process(commit.Message())).(*group.Staged)
-		id := staged.Changes().PSKs[0]
-		overwrite(id.PSKID, id.PSKNonce)
+		for range 2 {
+			id := staged.Changes().PSKs[0]
+			if string(id.PSKID) != "psk" {
+				t.Fatal("the changes changed with what was handed out")
+			}
+			overwrite(id.PSKID, id.PSKNonce)
+		}
 	}
 }
 
@@ -153,6 +160,11 @@ func TestCallbacksGetTheirOwn(t *testing.T) {
 	}
 	cfg.Authorize = func(a group.Admission) error {
 		calls["authorize"]++
+		if a.Removes != nil {
+			calls["removes"]++
+			*a.Removes = 77
+			return nil
+		}
 		overwrite(a.Proposal.Add.KeyPackage.LeafNode.SignatureKey, a.Proposal.Add.KeyPackage.InitKey, a.Leaf.SignatureKey)
 		return nil
 	}
@@ -172,7 +184,35 @@ func TestCallbacksGetTheirOwn(t *testing.T) {
 	m[0].commitTo(group.CommitOptions{Identity: &renamed}, m[1:], x, y)
 	agree(t, append(m, x, y)...)
 	talk(t, append(m, x, y)...)
-	for _, what := range []string{"authenticate", "replaces", "external sender", "psk", "authorize"} {
+
+	// A member comes back by an external commit that removes its former self.
+	info := must[*framing.GroupInfo](t)(m[0].g.GroupInfo(group.InfoOptions{Tree: true, ExternalPub: true}))
+	former := m[1].g.OwnLeaf()
+	_, message, err := group.JoinExternal(cfg, info, group.ExternalJoinOptions{Identity: m[1].identity(), Remove: &former})
+	check(t, err)
+	back := must[group.Received](t)(m[0].g.Process(message)).(*group.Staged)
+	if got := back.Changes().Removed[0].Leaf; got != former {
+		t.Errorf("the former self at leaf %d is removed, at %d it was", got, former)
+	}
+
+	// Whoever is refused is named, whatever became of its name.
+	authenticate := cfg.Authenticate
+	z := newClient(t, s, config(), "z")
+	refusing := cfg
+	refusing.Authenticate = func(a group.Authentication) error {
+		if refused := string(a.Credential.Identity) == "z"; refused {
+			return errors.Join(authenticate(a), errors.New("refused"))
+		}
+		return nil
+	}
+	lone := newClient(t, s, refusing, "lone")
+	lone.create()
+	_, err = lone.g.Propose(group.AddProposal(z.keyPackage()), nil)
+	var rule *mls.RuleError
+	if !errors.As(err, &rule) || rule.Culprit == nil || !strings.Contains(rule.Culprit.Identity, "z") {
+		t.Errorf("the refused one is not named: %v", err)
+	}
+	for _, what := range []string{"removes", "authenticate", "replaces", "external sender", "psk", "authorize"} {
 		if calls[what] == 0 {
 			t.Errorf("%s: no function was called", what)
 		}

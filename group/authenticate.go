@@ -15,11 +15,14 @@ func (c *Config) authenticateLeaf(groupID []byte, leaf, old *treekem.LeafNode, w
 	if old != nil && bytes.Equal(leaf.SignatureKey, old.SignatureKey) && leaf.Credential.Equal(old.Credential) {
 		return nil
 	}
-	return c.authenticate(groupID, leaf.Presentation(), old, who)
+	if err := c.authenticate(groupID, leaf.Presentation(), old, who); err != nil {
+		return blame(err, mls.Culprit{Identity: leaf.Credential.String()})
+	}
+	return nil
 }
 
-// authenticate is authenticateLeaf given what is presented. What the application
-// is handed is its own, to keep and to change.
+// authenticate is authenticateLeaf given what is presented, which the application
+// gets for its own, to keep and to change: who it was is for the caller to say.
 func (c *Config) authenticate(groupID []byte, leaf treekem.Presentation, old *treekem.LeafNode, who mls.Culprit) error {
 	a := Authentication{Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, GroupID: bytes.Clone(groupID)}
 	if old != nil {
@@ -30,7 +33,6 @@ func (c *Config) authenticate(groupID []byte, leaf treekem.Presentation, old *tr
 	if err == nil {
 		return nil
 	}
-	who.Identity = leaf.Credential.String()
 	if old != nil {
 		return withCause(mls.InvalidAt(who, "5.3.1", "successor-credential",
 			"the application refuses the credential that a member replaces its own with"), err)

@@ -151,7 +151,7 @@ func (j *joining) pskSecret() (keyschedule.PSKSecret, error) {
 			}
 		}
 		secret, err := j.cfg.findPSK(id)
-		if errors.Is(err, errNoPSKs) && id.Type == keyschedule.PSKResumption && j.opt.Predecessor == nil {
+		if errors.Is(err, errNoPSKs) && id.Type == keyschedule.PSKResumption && id.Usage != keyschedule.UsageApplication && j.opt.Predecessor == nil {
 			err = errNoPredecessor
 		}
 		return secret, err
@@ -260,8 +260,7 @@ func (v *view) checkMembers(cfg *Config) error {
 			err = cfg.authenticate(v.context.GroupID, member, nil, mls.Culprit{})
 		}
 		if err != nil {
-			leaf := i // only now on the heap
-			return blame(err, mls.Culprit{Leaf: &leaf, Identity: member.Credential.String()})
+			return blame(err, v.culprit(i)) // what was handed out says nothing any more
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 
 	"github.com/treekem/mls"
@@ -218,8 +219,26 @@ func ProposeNewMember(suite *mls.Suite, signer mls.Signer, groupID []byte, epoch
 	})
 }
 
+// notSent says why a proposal that others could not decode is not sent.
+func notSent(p *proposal) error {
+	if p.body.Type == mls.ProposalAdd {
+		kp := &p.body.Add.KeyPackage
+		if err := cmp.Or(mls.CheckExtensions(kp.Extensions), mls.CheckExtensions(kp.LeafNode.Extensions)); err != nil {
+			return err
+		}
+	}
+	return p.unreadable
+}
+
 func proposeFromOutside(suite *mls.Suite, signer mls.Signer, content framing.FramedContent) ([]byte, error) {
 	content.ContentType = framing.ContentProposal
+	p, err := ownProposal(content.Proposal, content.Sender)
+	if err != nil {
+		return nil, err
+	}
+	if p.unreadable != nil {
+		return nil, notSent(p)
+	}
 	ac, err := framing.Sign(suite, signer, framing.WireFormatPublicMessage, content, nil)
 	if err != nil {
 		return nil, err

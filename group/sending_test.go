@@ -129,6 +129,12 @@ func TestDuplicateExtensionsAreNotSent(t *testing.T) {
 			check(t, kp.Sign(sc.suite, c.signer))
 			return errOf(m.g.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.AddProposal(kp)}}))
 		},
+		"new member": func() error {
+			kp := c.keyPackage()
+			kp.Extensions = dup
+			check(t, kp.Sign(sc.suite, c.signer))
+			return errOf(group.ProposeNewMember(sc.suite, c.signer, m.g.ID(), m.g.Epoch(), kp))
+		},
 		"proposal": func() error { return errOf(m.g.Propose(group.ExtensionsProposal(dup), nil)) },
 		"commit": func() error {
 			return errOf(m.g.Commit(group.CommitOptions{Proposals: []framing.Proposal{group.ExtensionsProposal(dup)}}))

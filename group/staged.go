@@ -105,11 +105,33 @@ func (s *Staged) Epoch() uint64 { return s.base.context.Epoch + 1 }
 // Committer is who sent the commit, and the leaf it holds in the new epoch.
 func (s *Staged) Committer() (framing.Sender, mls.LeafIndex) { return s.committer, s.leaf }
 
-// Changes is what the commit changes.
+// Changes is what the commit changes, for the caller to keep.
 func (s *Staged) Changes() Changes {
 	c := s.changes
-	c.Added, c.Removed, c.Updated = slices.Clone(c.Added), slices.Clone(c.Removed), slices.Clone(c.Updated)
+	c.Added, c.Removed, c.Updated = cloneChanges(c.Added), cloneChanges(c.Removed), cloneChanges(c.Updated)
+	c.OldExtensions, c.NewExtensions = cloneExtensions(c.OldExtensions), cloneExtensions(c.NewExtensions)
+	c.PSKs = slices.Clone(c.PSKs)
+	for i := range c.PSKs {
+		c.PSKs[i] = clonePSKID(c.PSKs[i])
+	}
+	if c.ReInit != nil {
+		c.ReInit = cloneReInit(c.ReInit)
+	}
 	return c
+}
+
+func cloneChanges(list []Change) []Change {
+	list = slices.Clone(list)
+	for i := range list {
+		c := &list[i]
+		if c.Old != nil {
+			c.Old = c.Old.Clone()
+		}
+		if c.New != nil {
+			c.New = c.New.Clone()
+		}
+	}
+	return list
 }
 
 // SelfRemoved tells whether the commit removes us from the group.

@@ -200,7 +200,7 @@ func (k *checker) replaced(t *transition, leaf *treekem.LeafNode) (*treekem.Leaf
 	a := Admission{Sender: framing.Sender{Type: framing.SenderNewMemberCommit}, Leaf: leaf.Clone()}
 	var old *treekem.LeafNode
 	if len(t.changes.Removed) > 0 {
-		removed := &t.changes.Removed[0]
+		removed := t.changes.Removed[0]
 		old, a.Removes = removed.Old, &removed.Leaf
 		if bytes.Equal(old.EncryptionKey, leaf.EncryptionKey) {
 			return nil, mls.InvalidAt(mls.Culprit{Leaf: &removed.Leaf}, "7.3", "update-encryption-key",

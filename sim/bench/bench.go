@@ -33,7 +33,7 @@ import (
 //	memory          what a member holds: live heap, in bytes per member
 //	protect         encrypt and sign a message of 1 KiB
 //	unprotect       decrypt and verify it
-//	stream-two      protect messages in two groups at once, each on its core; the
+//	stream-two      protect messages in two groups at once, on two cores; the
 //	                floor is what they take one after the other, by the cores
 //	merge           put a processed commit in place
 func Ops() []string {
@@ -152,6 +152,9 @@ func Run(ctx context.Context, cfg Config) ([]Result, error) {
 			}
 		}
 	}
+	if len(r.results) == 0 {
+		return nil, r.skipped
+	}
 	return r.results, nil
 }
 
@@ -161,6 +164,7 @@ type run struct {
 	cfg     Config
 	done    int
 	results []Result
+	skipped error // why the last operation that was left out was
 }
 
 func (r *run) progress(format string, args ...any) error {
@@ -190,6 +194,7 @@ func (r *run) group(tree string, n int) error {
 		}
 		result, err := b.result(r.ctx, op, r.cfg.Time)
 		if errors.Is(err, errNothing) {
+			r.skipped = err
 			continue
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ const streamWindow = 20 * time.Millisecond
 func (b *bed) streamTwo(ctx context.Context, budget time.Duration) (Result, error) {
 	const cores = 2
 	if runtime.GOMAXPROCS(0) < cores {
-		return Result{}, errNothing
+		return Result{}, fmt.Errorf("%w: stream-two takes two cores", errNothing)
 	}
 	var samples []sample // two, and one on each core
 	senders := []*group.Group{b.committer, b.far}

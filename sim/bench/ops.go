@@ -141,7 +141,7 @@ func (b *bed) processAdd() (*task, error) {
 
 func (b *bed) processRemove() (*task, error) {
 	if b.spare == b.far.OwnLeaf() { // in a group of two; it has nothing to open then
-		return nil, errNothing
+		return nil, fmt.Errorf("%w: process-remove takes three members", errNothing)
 	}
 	return b.process(b.far, group.CommitOptions{Proposals: []framing.Proposal{group.RemoveProposal(b.spare)}}, work{})
 }

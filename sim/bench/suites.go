@@ -41,11 +41,11 @@ type SuiteResult struct {
 // of cfg. Its trees, operations and suite don't matter. After an error it returns
 // what was measured until then.
 func RunSuites(ctx context.Context, cfg Config, suites []*mls.Suite) ([]SuiteResult, error) {
+	cfg.Trees, cfg.Ops = []string{"full"}, []string{"create-update", "process-far", "join", "protect", "unprotect"}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Trees, cfg.Ops = []string{"full"}, []string{"create-update", "process-far", "join", "protect", "unprotect"}
 	cfg.Members = cfg.Members[:1]
 	show := cfg.Progress
 	var results []SuiteResult
