@@ -124,6 +124,12 @@ func (j *joining) openInfo() (err error) {
 	return nil
 }
 
+// isLink tells whether a PSK links a reinitialized or branched group to its
+// predecessor.
+func isLink(id *keyschedule.PreSharedKeyID) bool {
+	return id.Type == keyschedule.PSKResumption && id.Usage != keyschedule.UsageApplication
+}
+
 // findLink finds the PSK that links a reinitialized or branched group to its
 // predecessor: there is at most one (RFC 9420, Section 12.4.3.1).
 func (j *joining) findLink() error {
@@ -132,7 +138,7 @@ func (j *joining) findLink() error {
 		if err := id.CheckNonce(j.suite); err != nil {
 			return err
 		}
-		if id.Type != keyschedule.PSKResumption || id.Usage == keyschedule.UsageApplication {
+		if !isLink(id) {
 			continue
 		}
 		if j.link != nil {
@@ -151,7 +157,7 @@ func (j *joining) pskSecret() (keyschedule.PSKSecret, error) {
 			}
 		}
 		secret, err := j.cfg.findPSK(id)
-		if errors.Is(err, errNoPSKs) && id.Type == keyschedule.PSKResumption && id.Usage != keyschedule.UsageApplication && j.opt.Predecessor == nil {
+		if errors.Is(err, errNoPSKs) && isLink(&id) && j.opt.Predecessor == nil {
 			err = errNoPredecessor
 		}
 		return secret, err

@@ -31,7 +31,7 @@ type Staged struct {
 
 	committer framing.Sender
 	leaf      mls.LeafIndex
-	changes   Changes
+	changes   Changes // shared with the message, the group and its proposals
 
 	// consumed is the ratchet key that carried a received commit. It is
 	// consumed when the commit is merged.

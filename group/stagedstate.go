@@ -104,9 +104,9 @@ func (g *Group) restoreStaged(saved []byte, tree *treekem.Tree, signers []mls.Si
 		return nil, err
 	}
 	c := &staged.changes
-	c.ReInit, _ = v.shutDown()
+	c.ReInit = v.reinit
 	if c.ExtensionsReplaced {
-		c.OldExtensions, c.NewExtensions = cloneExtensions(g.context.Extensions), cloneExtensions(v.context.Extensions)
+		c.OldExtensions, c.NewExtensions = g.context.Extensions, v.context.Extensions
 	}
 	return staged, nil
 }

@@ -77,7 +77,7 @@ func (v *view) apply(list []*proposal, sender framing.Sender) (*transition, erro
 			return nil, blame(err, at(i))
 		}
 		t.added = append(t.added, addition{leaf, kp})
-		t.changes.Added = append(t.changes.Added, Change{Leaf: leaf, New: kp.LeafNode.Clone()})
+		t.changes.Added = append(t.changes.Added, Change{Leaf: leaf, New: &kp.LeafNode})
 	}
 	var err error
 	if t.applied, err = edit.Done(); err != nil {
@@ -92,22 +92,18 @@ func (t *transition) noteContext(v *view, list []*proposal) {
 	for _, p := range list {
 		switch p.body.Type {
 		case mls.ProposalGroupContextExtensions:
-			// They outlive the message, which they may be part of in memory.
-			t.extensions = cloneExtensions(p.body.GroupContextExtensions.Extensions)
-			t.changes.OldExtensions, t.changes.NewExtensions = cloneExtensions(v.context.Extensions), cloneExtensions(t.extensions)
+			t.extensions = p.body.GroupContextExtensions.Extensions
+			t.changes.OldExtensions, t.changes.NewExtensions = v.context.Extensions, t.extensions
 			t.changes.ExtensionsReplaced = true
 		case mls.ProposalPSK:
 			t.psks = append(t.psks, p.body.PreSharedKey.PSK)
-			t.changes.PSKs = append(t.changes.PSKs, clonePSKID(p.body.PreSharedKey.PSK))
 		case mls.ProposalExternalInit:
 			t.kemOutput = p.body.ExternalInit.KEMOutput
 		case mls.ProposalReInit:
-			t.reinit = cloneReInit(p.body.ReInit)
+			t.reinit = cloneReInit(p.body.ReInit) // it outlives the message
 		}
 	}
-	if t.reinit != nil {
-		t.changes.ReInit = cloneReInit(t.reinit)
-	}
+	t.changes.PSKs, t.changes.ReInit = t.psks, t.reinit
 }
 
 // editMembers applies updates, then removes.
@@ -121,7 +117,7 @@ func (t *transition) editMembers(v *view, edit *treekem.Editor, list []*proposal
 		if err := edit.Update(leaf, node); err != nil {
 			return blame(err, at(i))
 		}
-		t.changes.Updated = append(t.changes.Updated, Change{Leaf: leaf, Old: old, New: node.Clone()})
+		t.changes.Updated = append(t.changes.Updated, Change{Leaf: leaf, Old: old, New: node})
 	}
 	for i, p := range list {
 		if p.body.Type != mls.ProposalRemove {
@@ -217,7 +213,7 @@ func (k *checker) replaced(t *transition, leaf *treekem.LeafNode) (*treekem.Leaf
 
 func (t *transition) notePath(leaf, old *treekem.LeafNode) {
 	t.changes.Path = true
-	c := Change{Leaf: t.committer, Old: old, New: leaf.Clone()}
+	c := Change{Leaf: t.committer, Old: old, New: leaf}
 	if t.external {
 		c.Old = nil
 		t.changes.Added = append(t.changes.Added, c)
