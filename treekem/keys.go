@@ -42,13 +42,13 @@ func (k *newKeys) check() error {
 	for at, signer := 0, 0; at < len(k.enc); at++ {
 		x := k.enc[at].node()
 		if y, ok := enc.clash(at); ok {
-			return duplicateEncryptionKey(t, x, y)
+			return duplicateKey(t, encryptionKeys, x, y)
 		}
 		if !x.IsLeaf() {
 			continue
 		}
 		if y, ok := sig.clash(signer); ok {
-			return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
+			return duplicateKey(t, signatureKeys, x, y)
 		}
 		signer++
 	}
@@ -148,6 +148,14 @@ func (t *Tree) keyEntries() (enc, sig []indexEntry) {
 		}
 	})
 	return enc, sig
+}
+
+// duplicateKey is the error for nodes x and y of t with one key of a kind.
+func duplicateKey(t *Tree, kind keyKind, x, y NodeIndex) error {
+	if kind == signatureKeys {
+		return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
+	}
+	return duplicateEncryptionKey(t, x, y)
 }
 
 // duplicateEncryptionKey is the error for nodes x and y of t with one key.

@@ -261,34 +261,27 @@ func (t *Tree) indexKeys() error {
 	if len(enc) < parallelIndex {
 		alone = 2
 	}
-	return parallel.Each(2, alone, func(k int) error {
+	return parallel.Each(2, alone, func(k int) (err error) {
 		if k == 0 {
-			return t.indexEncryptionKeys(enc)
+			t.enc, err = t.index(encryptionKeys, enc)
+		} else {
+			t.sig, err = t.index(signatureKeys, sig)
 		}
-		return t.indexSignatureKeys(sig)
+		return err
 	})
 }
 
 // parallelIndex is from how many keys on the two indices are worth a core each.
 const parallelIndex = 1 << 12
 
-func (t *Tree) indexEncryptionKeys(enc []indexEntry) error {
-	slices.Sort(enc)
-	if x, y, ok := t.duplicate(enc, encryptionKeyIn); ok {
-		return duplicateEncryptionKey(t, x, y)
+// index makes the table of one kind of keys. Many equal keys would make one long
+// row in it, so they are looked for before.
+func (t *Tree) index(kind keyKind, entries []indexEntry) (*keyTable, error) {
+	slices.Sort(entries)
+	if x, y, ok := t.duplicate(kind, entries); ok {
+		return nil, duplicateKey(t, kind, x, y)
 	}
-	// Many equal keys would make one long row in a table.
-	t.enc = newKeyTable(enc)
-	return nil
-}
-
-func (t *Tree) indexSignatureKeys(sig []indexEntry) error {
-	slices.Sort(sig)
-	if x, y, ok := t.duplicate(sig, signatureKeyIn); ok {
-		return duplicateSignatureKey(t, x.Leaf(), y.Leaf())
-	}
-	t.sig = newKeyTable(sig)
-	return nil
+	return newKeyTable(entries), nil
 }
 
 // eachNode calls yield for every node that is not blank, in no particular
@@ -313,14 +306,14 @@ func (r reading) eachNode(n *node, x NodeIndex, yield func(x NodeIndex, raw stri
 
 // duplicate finds two nodes with one key: the pair whose greater index is the
 // least. The entries are sorted, so equal fingerprints are next to each other.
-func (t *Tree) duplicate(entries []indexEntry, key func(raw string) string) (x, y NodeIndex, ok bool) {
+func (t *Tree) duplicate(kind keyKind, entries []indexEntry) (x, y NodeIndex, ok bool) {
 	for start := 0; start < len(entries); {
 		end := start + 1
 		for end < len(entries) && entries[end].fingerprint() == entries[start].fingerprint() {
 			end++
 		}
 		if end-start > 1 {
-			for _, pair := range t.equalKeys(entries[start:end], key) {
+			for _, pair := range t.equalKeys(kind, entries[start:end]) {
 				if !ok || pair[0] < x {
 					x, y, ok = pair[0], pair[1], true
 				}
@@ -333,14 +326,14 @@ func (t *Tree) duplicate(entries []indexEntry, key func(raw string) string) (x, 
 
 // equalKeys returns pairs of neighbours, the greater index first, among the
 // nodes of the entries when ordered by key.
-func (t *Tree) equalKeys(entries []indexEntry, key func(raw string) string) [][2]NodeIndex {
+func (t *Tree) equalKeys(kind keyKind, entries []indexEntry) [][2]NodeIndex {
 	type keyed struct {
 		key string
 		x   NodeIndex
 	}
 	nodes := make([]keyed, len(entries))
 	for i, e := range entries {
-		nodes[i] = keyed{key(t.rawAt(e.node())), e.node()}
+		nodes[i] = keyed{kind.in(t.rawAt(e.node())), e.node()}
 	}
 	slices.SortFunc(nodes, func(a, b keyed) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.x, b.x))

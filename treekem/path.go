@@ -74,8 +74,11 @@ func (t *Tree) withBlank() (*Tree, mls.LeafIndex, error) {
 
 func (t *Tree) newPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, groupID []byte) (*Path, error) {
 	p := &Path{leaf: i, leafNode: tmpl.Clone()}
-	for _, s := range t.filteredSteps(i) {
-		p.nodes = append(p.nodes, pathNode{step: s})
+	steps := t.steps(i)
+	for _, s := range steps {
+		if s.filtered() {
+			p.nodes = append(p.nodes, pathNode{step: s})
+		}
 	}
 	if err := p.generate(t.suite); err != nil {
 		return nil, err
@@ -84,7 +87,7 @@ func (t *Tree) newPath(i mls.LeafIndex, tmpl *LeafNode, signer mls.Signer, group
 	for k := range p.nodes {
 		keys[k] = p.nodes[k].key.Public()
 	}
-	m := t.newMerge(i, t.steps(i), keys)
+	m := t.newMerge(i, steps, keys)
 	l := p.leafNode
 	l.EncryptionKey = p.leafKey.Public()
 	l.SignatureKey = slices.Clone(signer.Public())
