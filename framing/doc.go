@@ -27,9 +27,9 @@
 // came from. Lengths are compared with the octets at hand before anything is
 // allocated, nothing decoded aliases its input, and trailing octets are
 // refused. The values of one parsed message share one copy of it: who keeps one
-// of them keeps all. Extensions of unknown types are kept as they are. A proposal of an
-// unknown type has no length on the wire, so the message that holds it cannot
-// be parsed at all and the error is mls.ErrUnsupported.
+// of them keeps all. Extensions of unknown types are kept as they are. A
+// proposal of an unknown type has no length on the wire, so the message that
+// holds it cannot be parsed at all and the error is mls.ErrUnsupported.
 //
 // # Secrets and concurrency
 //

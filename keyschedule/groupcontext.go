@@ -41,8 +41,8 @@ func (g GroupContext) Encode(b *wire.Builder) {
 	mls.EncodeExtensions(b, g.Extensions)
 }
 
-// Decode reads g from r, copying what it keeps unless r owns its input. Two extensions of one type
-// are an error (RFC 9420, Section 13.4).
+// Decode reads g from r, copying what it keeps unless r owns its input. Two
+// extensions of one type are an error (RFC 9420, Section 13.4).
 func (g *GroupContext) Decode(r *wire.Reader) {
 	*g = GroupContext{
 		Version:                 mls.ProtocolVersion(r.U16()),

@@ -105,8 +105,9 @@ func (id PreSharedKeyID) Encode(b *wire.Builder) {
 	b.Opaque(id.PSKNonce)
 }
 
-// Decode reads id from r, copying what it keeps unless r owns its input. A type that the RFC does not
-// define cannot be read past; a usage it does not define is refused with it.
+// Decode reads id from r, copying what it keeps unless r owns its input. A type
+// that the RFC does not define cannot be read past; a usage it does not define is
+// refused with it.
 func (id *PreSharedKeyID) Decode(r *wire.Reader) {
 	*id = PreSharedKeyID{Type: PSKType(r.U8())}
 	switch id.Type {

@@ -35,7 +35,8 @@ made), process-far, process-near, process-add, process-remove (a commit is proce
 by a member of the other half, or by the committer's neighbour), merge; join (by a
 Welcome with the tree inside), join-apart (the tree from elsewhere), rejoin (the
 leaves were verified before), external-join; protect, unprotect (1 KiB), stream-two
-(two groups at once, on two cores); save, restore; memory (live heap in bytes per member).
+(two groups at once, on two cores); save, restore; memory (live heap in bytes per
+member).
 
 Trees: full (every member has committed), blank (as a bulk add leaves it), history
 (blanks and unmerged leaves, after many changes).
