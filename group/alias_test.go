@@ -29,9 +29,8 @@ func TestResultsAreTheCallersOwn(t *testing.T) {
 	cfg.Handshakes = framing.WireFormatPrivateMessage
 	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
 	m := newGroup(t, s, cfg, 3)
-	sender := framing.ExternalSender{SignatureKey: must[*mls.SignaturePrivateKey](t)(s.GenerateSigner()).Public(), Credential: treekem.BasicCredential([]byte("server"))}
-	data := must[[]byte](t)(framing.EncodeExternalSenders([]framing.ExternalSender{sender}))
-	extensions := group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: data}})
+	server := newClient(t, s, cfg, "server")
+	extensions := group.ExtensionsProposal([]mls.Extension{externalSenders(t, server.externalSender())})
 
 	// follows reports whether the others can still follow the first member, and
 	// it them.
@@ -119,9 +118,8 @@ func TestChangedPSKs(t *testing.T) {
 func TestChangedRestoredCommit(t *testing.T) {
 	s := suite(t, mls.X25519_AES128GCM_SHA256_Ed25519)
 	m := newGroup(t, s, config(), 2)
-	sender := framing.ExternalSender{SignatureKey: must[*mls.SignaturePrivateKey](t)(s.GenerateSigner()).Public(), Credential: treekem.BasicCredential([]byte("server"))}
-	data := must[[]byte](t)(framing.EncodeExternalSenders([]framing.ExternalSender{sender}))
-	extensions := []framing.Proposal{group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: data}})}
+	server := newClient(t, s, config(), "server")
+	extensions := []framing.Proposal{group.ExtensionsProposal([]mls.Extension{externalSenders(t, server.externalSender())})}
 	m[0].commitTo(group.CommitOptions{Proposals: extensions}, m[1:])
 	saved := must[[]byte](t)(m[0].commit(group.CommitOptions{Proposals: extensions}).State())
 	staged := must[*group.Staged](t)(m[0].g.RestoreStaged(saved, m[0].signer))
@@ -168,16 +166,15 @@ func TestCallbacksGetTheirOwn(t *testing.T) {
 		overwrite(a.Proposal.Add.KeyPackage.LeafNode.SignatureKey, a.Proposal.Add.KeyPackage.InitKey, a.Leaf.SignatureKey)
 		return nil
 	}
-	signer := must[*mls.SignaturePrivateKey](t)(s.GenerateSigner())
-	data := must[[]byte](t)(framing.EncodeExternalSenders([]framing.ExternalSender{{SignatureKey: signer.Public(), Credential: treekem.BasicCredential([]byte("server"))}}))
+	server := newClient(t, s, cfg, "server")
 	m := newGroup(t, s, cfg, 2)
 	m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{
-		group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: data}}),
+		group.ExtensionsProposal([]mls.Extension{externalSenders(t, server.externalSender())}),
 		group.PSKProposal(s, []byte("psk")),
 	}}, m[1:])
 	x, y := newClient(t, s, cfg, "x"), newClient(t, s, cfg, "y")
 	context := m[0].g.Context()
-	deliver(t, must[[]byte](t)(group.ProposeExternal(s, signer, 0, context.GroupID, context.Epoch, group.AddProposal(x.keyPackage()), nil)), m...)
+	deliver(t, must[[]byte](t)(group.ProposeExternal(s, server.signer, 0, context.GroupID, context.Epoch, group.AddProposal(x.keyPackage()), nil)), m...)
 	deliver(t, must[[]byte](t)(m[1].g.Propose(group.AddProposal(y.keyPackage()), nil)), m[0])
 	renamed := m[0].identity()
 	renamed.Credential = treekem.BasicCredential([]byte("renamed"))

@@ -43,9 +43,9 @@ func (sc *scene) withSenders(senders ...*client) {
 	sc.t.Helper()
 	var list []framing.ExternalSender
 	for _, c := range senders {
-		list = append(list, framing.ExternalSender{SignatureKey: c.signer.Public(), Credential: c.identity().Credential})
+		list = append(list, c.externalSender())
 	}
-	sc.m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{group.ExtensionsProposal([]mls.Extension{externalSenders(sc, list...)})}}, sc.m[1:])
+	sc.m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{group.ExtensionsProposal([]mls.Extension{externalSenders(sc.t, list...)})}}, sc.m[1:])
 	sc.observe()
 }
 

@@ -223,7 +223,7 @@ func badInfos() []badJoin {
 			refuse("outsider")(&v.cfg)
 			sc := &scene{t: v.t, suite: v.suite, cfg: v.cfg}
 			c := sc.client("outsider")
-			ext := externalSenders(sc, framing.ExternalSender{SignatureKey: c.signer.Public(), Credential: c.identity().Credential})
+			ext := externalSenders(sc.t, c.externalSender())
 			v.context = func(c *keyschedule.GroupContext) { c.Extensions = []mls.Extension{ext} }
 		}},
 		{name: "external senders with trailing bytes", err: mls.ErrMalformed, set: func(v *invitation) {

@@ -182,11 +182,6 @@ func extension(sc *scene, t mls.ExtensionType, e wire.Encoder) mls.Extension {
 	return mls.Extension{Type: t, Data: encode(sc, e)}
 }
 
-func externalSenders(sc *scene, senders ...framing.ExternalSender) mls.Extension {
-	sc.t.Helper()
-	return mls.Extension{Type: mls.ExtensionExternalSenders, Data: must[[]byte](sc.t)(framing.EncodeExternalSenders(senders))}
-}
-
 // badOthers are proposals other than Adds and Updates.
 func badOthers() []badProposal {
 	psk := func(change func(*keyschedule.PreSharedKeyID)) func(*scene) framing.Proposal {
@@ -210,15 +205,15 @@ func badOthers() []badProposal {
 		}},
 		{name: "refused external sender", rule: "5.3.1/external-sender", cfg: refuse("outsider"), identity: "outsider", make: func(sc *scene) framing.Proposal {
 			c := sc.client("outsider")
-			return group.ExtensionsProposal([]mls.Extension{externalSenders(sc, framing.ExternalSender{SignatureKey: c.signer.Public(), Credential: c.identity().Credential})})
+			return group.ExtensionsProposal([]mls.Extension{externalSenders(sc.t, c.externalSender())})
 		}},
 		{name: "key of an external sender", rule: "5.1.1/signature-public-key", make: func(sc *scene) framing.Proposal {
 			c := sc.client("outsider")
-			return group.ExtensionsProposal([]mls.Extension{externalSenders(sc, framing.ExternalSender{SignatureKey: c.signer.Public()[1:], Credential: c.identity().Credential})})
+			return group.ExtensionsProposal([]mls.Extension{externalSenders(sc.t, framing.ExternalSender{SignatureKey: c.signer.Public()[1:], Credential: c.identity().Credential})})
 		}},
 		{name: "certificate of an external sender", rule: "5.3/x509-empty-chain", make: func(sc *scene) framing.Proposal {
 			c := sc.client("outsider")
-			return group.ExtensionsProposal([]mls.Extension{externalSenders(sc, framing.ExternalSender{SignatureKey: c.signer.Public(), Credential: treekem.X509Credential(nil)})})
+			return group.ExtensionsProposal([]mls.Extension{externalSenders(sc.t, framing.ExternalSender{SignatureKey: c.signer.Public(), Credential: treekem.X509Credential(nil)})})
 		}},
 		{name: "required capabilities", rule: "12.1.7/required-capabilities", late: true, identity: "member 0", leaf: 1, make: func(sc *scene) framing.Proposal {
 			return group.ExtensionsProposal([]mls.Extension{extension(sc, mls.ExtensionRequiredCapabilities, &treekem.RequiredCapabilities{Proposals: []mls.ProposalType{0xf00d}})})

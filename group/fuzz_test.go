@@ -64,9 +64,8 @@ func fuzzScene(f *testing.F) (sc *scene, seeds [][]byte) {
 	m := sc.m
 	late := must[[]byte](f)(m[2].g.Protect([]byte("late"), nil))
 	out := newClient(f, sc.suite, cfg, "outsider")
-	senders := must[[]byte](f)(framing.EncodeExternalSenders([]framing.ExternalSender{{SignatureKey: out.signer.Public(), Credential: out.identity().Credential}}))
 	m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{
-		group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: senders}}),
+		group.ExtensionsProposal([]mls.Extension{externalSenders(f, out.externalSender())}),
 	}}, m[1:])
 	application := must[[]byte](f)(m[2].g.Protect([]byte("text"), []byte("aad")))
 	update := must[[]byte](f)(m[3].g.ProposeUpdate(group.UpdateOptions{}))

@@ -238,11 +238,8 @@ func TestPublicGroupFollows(t *testing.T) {
 	cfg.Handshakes = framing.WireFormatPublicMessage
 	ds := newClient(t, s, cfg, "delivery service")
 	m := newGroup(t, s, cfg, 3)
-	senders := must[[]byte](t)(framing.EncodeExternalSenders([]framing.ExternalSender{
-		{SignatureKey: ds.signer.Public(), Credential: ds.identity().Credential},
-	}))
 	m[0].commitTo(group.CommitOptions{Proposals: []framing.Proposal{
-		group.ExtensionsProposal([]mls.Extension{{Type: mls.ExtensionExternalSenders, Data: senders}}),
+		group.ExtensionsProposal([]mls.Extension{externalSenders(t, ds.externalSender())}),
 	}}, m[1:])
 	info := must[*framing.GroupInfo](t)(m[1].g.GroupInfo(group.InfoOptions{Tree: true}))
 	p := must[*group.PublicGroup](t)(group.Observe(cfg, info, nil))

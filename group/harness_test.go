@@ -212,6 +212,17 @@ func assertRule(t tb, err error, rule string) {
 	}
 }
 
+// externalSenders is the extension that lists external senders.
+func externalSenders(t tb, senders ...framing.ExternalSender) mls.Extension {
+	t.Helper()
+	return mls.Extension{Type: mls.ExtensionExternalSenders, Data: must[[]byte](t)(framing.EncodeExternalSenders(senders))}
+}
+
+// externalSender is a client as an external sender.
+func (c *client) externalSender() framing.ExternalSender {
+	return framing.ExternalSender{SignatureKey: c.signer.Public(), Credential: c.identity().Credential}
+}
+
 func keyPackages(clients ...*client) []*treekem.KeyPackage {
 	var kps []*treekem.KeyPackage
 	for _, c := range clients {

@@ -233,7 +233,7 @@ func TestCreatorsChoices(t *testing.T) {
 	assertRule(t, create(cfg), "5.3.1/credential")
 	refuse("outsider")(&cfg)
 	out := sc.client("outsider")
-	assertRule(t, create(cfg, externalSenders(sc, framing.ExternalSender{SignatureKey: out.signer.Public(), Credential: out.identity().Credential})), "5.3.1/external-sender")
+	assertRule(t, create(cfg, externalSenders(sc.t, out.externalSender())), "5.3.1/external-sender")
 	id := c.identity()
 	caps := treekem.DefaultCapabilities()
 	caps.Proposals = append(caps.Proposals, mls.ProposalAdd)

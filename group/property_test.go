@@ -253,10 +253,7 @@ func (w *world) pendingUpdate(c *client) bool {
 }
 
 func (w *world) extensions() []mls.Extension {
-	data := must[[]byte](w.t)(framing.EncodeExternalSenders([]framing.ExternalSender{
-		{SignatureKey: w.ds.signer.Public(), Credential: w.ds.identity().Credential},
-	}))
-	return []mls.Extension{{Type: mls.ExtensionExternalSenders, Data: data}}
+	return []mls.Extension{externalSenders(w.t, w.ds.externalSender())}
 }
 
 // memberCommit lets a member commit; sometimes another loses the race.
